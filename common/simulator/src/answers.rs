@@ -40,6 +40,7 @@ impl World {
         if question.consistency == Consistency::Stale {
             self.coverage.meet(Met::StaleRead);
         }
+        self.judge_answer(node, &question, &view)?;
         self.clients.read(question.request, view.applied())
     }
 }

@@ -197,6 +197,7 @@ met! {
         DiskEvaded: "leader that hands over because its disk hangs",
         ChangeNeedsDisk: "change that is refused because a disk hangs",
         BatchOfMany: "batch of 64 commands and more",
+        QuestionOvertaken: "question answered when more is applied than its view was made of",
         MixedTurn: "turn with writes, reads and an operator's request",
         CutUnwritten: "entries that are taken and cut in one turn",
         SleepsWithLease: "leader that stands still behind its look at the clock, with a lease",

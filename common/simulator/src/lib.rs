@@ -46,6 +46,7 @@ mod newcomers;
 mod node;
 mod oracle;
 mod proofs;
+mod questions;
 mod quorum;
 mod requests;
 mod returning;

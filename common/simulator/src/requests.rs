@@ -7,6 +7,7 @@ use replica::{Consistency, Input, Proposal};
 use crate::broken::Broken;
 use crate::coverage::Met;
 use crate::node::Late;
+use crate::questions::query;
 use crate::sessions::{OPEN_MAX, SESSIONS};
 use crate::workload::Clients;
 use crate::world::{Happening, World};
@@ -85,7 +86,7 @@ impl World {
             if stale {
                 self.clients.takes_anything(request);
             }
-            Input::Query { request, query: Bytes::new(), consistency }
+            Input::Query { request, query: query(request), consistency }
         } else {
             let command = Clients::command(request);
             Input::Propose { request, purpose: self.rooms.purpose(&command), command }

@@ -152,6 +152,12 @@ impl Sessions {
         self.requests.insert(request, (client, nonce, sequence));
     }
 
+    /// Returns one of the sessions that clients know of.
+    pub(crate) fn known(&self, draw: u64) -> Option<u64> {
+        let place = usize::try_from(draw).ok()? % self.clients.len().max(1);
+        self.clients.get(place)?.session
+    }
+
     /// Says whether this is a request of a session.
     pub(crate) fn has(&self, request: RequestId) -> bool {
         self.requests.contains_key(&request)
