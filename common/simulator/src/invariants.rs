@@ -22,7 +22,7 @@
 //! - **I10** what is applied is committed and durable here, without a gap, once:
 //!   `oracle.rs: applies`, `oracle.rs: applied`, `consensus/src/invariants.rs: check_state`.
 //! - **I11** a snapshot holds what is committed, with its configuration and its sessions:
-//!   `oracle.rs: compacts`, `oracle.rs: applied`, `quorum.rs: whole`.
+//!   `oracle.rs: compacts`, `oracle.rs: applied`, `store.rs: sum`.
 //! - **I12** what is compacted is in a durable state, at every moment, and what follows a snapshot
 //!   that is made or sent stays: `crash.rs: durable`, `node.rs: start`, `dispatch.rs: write`.
 //! - **I13** the configuration in force is the log's latest; one change at a time, behind an entry
@@ -40,9 +40,10 @@
 //! - **I18** nobody is elected while a lease holds; a voter stands by the leader that it hears:
 //!   `checks.rs: no_lease_holds`, `watch.rs: seen`.
 //! - **I19** a read sees all that was acknowledged before it was asked: `workload.rs: read`,
-//!   `answers.rs: answer_from`, `proofs.rs: views`.
+//!   `answers.rs: answer_from`, `questions.rs: judge_answer`.
 //! - **I20** a command of a session is applied once, by who registered it, within its window, and
-//!   not behind its end: `ledger.rs: answered`, `ledger.rs: ended`.
+//!   not behind its end; and it is refused for nothing else: `model/sessions.rs: admit`,
+//!   `model/sessions.rs: close`, `model.rs: answered`.
 //! - **I21** states behind the same entry are the same, and nodes that differ name it:
 //!   `oracle.rs: applied`, `dispatch.rs: dispatch`.
 //! - **I22** a restart finds what it wrote, or begins as another node: `node.rs: start`,
@@ -51,6 +52,9 @@
 //! - **I24** limits are kept, and refuse nothing else: `checks.rs: watch_limits`,
 //!   `checks.rs: watch_refusals`, `checks.rs: watch_uncommitted`, `full_disks.rs: has_room_for`.
 //! - **I25** a leader that no quorum answers steps down: `leadership.rs: has_a_quorum`.
+//! - **I26** what a command is answered, what the state holds and what a question is told is what a
+//!   second, plain machine says; so a name has one id, and an id one name: `model.rs: answered`,
+//!   `model.rs: holds`, `model/members.rs: reserve`, `questions.rs: judge_answer`.
 //!
 //! Not looked at: that all that a follower is sent fits into the window of messages under way, each
 //! time (I16; the core asserts it for itself).
@@ -70,7 +74,7 @@ mod tests {
     fn every_invariant_names_a_function_that_is_there() {
         let (text, _) = OWN.split_once("\n//!\n//! Not looked at").expect("the list ends there");
         let all: Vec<&str> = text.split("\n//! - **I").skip(1).collect();
-        assert_eq!(all.len(), 25);
+        assert_eq!(all.len(), 26);
         let source = Path::new(env!("CARGO_MANIFEST_DIR"));
         for (number, invariant) in (1..).zip(&all) {
             assert!(invariant.starts_with(&format!("{number}** ")), "{invariant}");

@@ -79,7 +79,7 @@ fn the_replica_as_it_is_breaks_nothing_in_forty_seeds_or_as_many_as_are_asked_fo
         Met::SessionRepeated,
     ] {
         let (count, what) = (report.coverage.count(met), met.text());
-        assert!(count >= 40, "only {count} {what}: the run shows little");
+        assert!(count >= 30, "only {count} {what}: the run shows little");
     }
 }
 
