@@ -4,12 +4,13 @@
 
 use std::collections::BTreeSet;
 
-use consensus::{Configuration, Majority, NodeId, RoleKind, Tally, Term, Voters};
+use consensus::{Configuration, Majority, NodeId, RoleKind, Term, Voters};
 use replica::Input;
 
 use crate::broken::Broken;
 use crate::coverage::Met;
 use crate::faults::MS;
+use crate::quorum::decides;
 use crate::scenarios::Figure37;
 use crate::world::World;
 
@@ -56,9 +57,9 @@ impl World {
         let sound = |id: NodeId| {
             let place = self.nodes.iter().position(|node| node.id == id);
             let is_sound = |at: usize| self.nodes[at].is_sound(configuration);
-            Some(place.is_some_and(|at| nodes.contains(&at) && is_sound(at)))
+            place.is_some_and(|at| nodes.contains(&at) && is_sound(at))
         };
-        configuration.voters().tally(sound) == Tally::Won
+        decides(configuration.voters(), sound)
     }
 
     /// Returns what the changes aim at that leaders are about to make: who is brought in was well

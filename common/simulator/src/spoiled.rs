@@ -9,12 +9,13 @@
 
 use std::collections::BTreeSet;
 
-use consensus::{EntryId, HardState, LogIndex, NodeId, Tally};
+use consensus::{EntryId, HardState, LogIndex, NodeId};
 
 use crate::broken::Broken;
 use crate::coverage::Met;
 use crate::disk::Disk;
 use crate::faults::{Fault, MS};
+use crate::quorum::decides;
 use crate::world::{Happening, World};
 
 /// Of a thousand faults that make a node forget, so many strike: one run has few nodes.
@@ -193,9 +194,9 @@ impl World {
                 at == node
                     || peers.contains(&at) && self.nodes[at].disk.log.id(id.index) != Some(id)
             };
-            Some(at.is_some_and(lacks))
+            at.is_some_and(lacks)
         };
         let configuration = self.nodes[node].disk.log.configuration().1;
-        configuration.is_some_and(|known| known.voters().tally(lacks) == Tally::Won)
+        configuration.is_some_and(|known| decides(known.voters(), lacks))
     }
 }

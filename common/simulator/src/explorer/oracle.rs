@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use consensus::{
     Body, EntryId, Incarnation, LogIndex, Message, NodeId, Raft, Reply, RequestId, RoleKind,
-    SnapshotMeta, Tally, Term, Verdict, Vote,
+    SnapshotMeta, Term, Verdict, Vote,
 };
 
 use super::action::Letter;
 use super::members::place_of;
 use super::node::Node;
 use crate::log::Log;
+use crate::quorum::decides;
 
 /// Says whether a log holds an entry, which is committed if the log begins behind it.
 fn held(log: &Log, id: EntryId) -> bool {
@@ -146,7 +147,7 @@ impl Oracle {
 
     fn leads(&mut self, node: &Node, at: usize, term: Term) -> Result<(), String> {
         match self.leaders.insert(term, Some(at)) {
-            None => Self::is_elected(node, at, term)?,
+            None => self.is_elected(node, at, term)?,
             Some(first) if first == Some(at) => {}
             Some(_) => {
                 let what = "one leader a term (§3.4)";
@@ -162,9 +163,21 @@ impl Oracle {
     }
 
     /// Who wins an election votes itself, or may until its removal is committed; or it learns, and
-    /// has heard of no leader for long: here, much time passes at once.
-    fn is_elected(node: &Node, at: usize, term: Term) -> Result<(), String> {
+    /// has heard of no leader for long: here, much time passes at once. A quorum has voted for it,
+    /// each with the data directory that it knows, and its own vote is on its disk.
+    fn is_elected(&self, node: &Node, at: usize, term: Term) -> Result<(), String> {
         let status = node.raft.status();
+        let vote = Vote { candidate: status.id, incarnation: node.incarnation };
+        let own = node.hard_state.term == term && node.hard_state.vote == Some(vote);
+        let voted = |voter: NodeId| match status.configuration.member(voter) {
+            _ if voter == status.id => own,
+            Some(member) => self.votes.get(&(member.incarnation, term)) == Some(&vote),
+            None => false,
+        };
+        if !decides(status.configuration.voters(), voted) {
+            let what = "leaders have the votes of a quorum (§3.4)";
+            return Err(format!("{what}: node {} leads {term} without them", at + 1));
+        }
         let before = node.memory.configuration_before(status.configuration_index).1;
         let leaving = status.configuration_index > status.commit
             && before.is_some_and(|before| before.is_voter(status.id));
@@ -193,13 +206,16 @@ impl Oracle {
                 let configuration = nodes[at].raft.status().configuration.clone();
                 let voters = configuration.voters();
                 let holds = |voter: NodeId| {
-                    let recorded = configuration.member(voter)?.incarnation;
+                    let Some(member) = configuration.member(voter) else {
+                        return false;
+                    };
+                    let recorded = member.incarnation;
                     let node = nodes.get(place_of(voter));
                     let present = node.filter(|node| node.incarnation == recorded);
                     let disk = present.map(|node| &node.disk).or(self.gone.get(&recorded));
-                    Some(disk.is_some_and(|disk| held(disk, id)))
+                    disk.is_some_and(|disk| held(disk, id))
                 };
-                if voters.tally(holds) == Tally::Won {
+                if decides(voters, holds) {
                     return Ok(());
                 }
                 let what = "committed is durable on a quorum (§3.6)";
