@@ -12,10 +12,16 @@ use crate::world::{Happening, World};
 
 impl World {
     /// A question may be answered from the newest view.
-    pub(crate) fn question(&mut self, node: usize, question: Question) {
+    pub(crate) fn question(&mut self, node: usize, question: Question) -> Result<(), Broken> {
         let place = &mut self.nodes[node];
         place.watch.questions.remove(&question.request);
         let raft = place.replica.as_ref().expect("it was stepped").raft();
+        if place.view.applied() < raft.applied() {
+            let (id, applied, shown) = (place.id, raft.applied(), place.view.applied());
+            let why =
+                format!("node {id} has applied {applied}, and answers from a view of {shown}");
+            return Err(Broken::new("a question sees all that is applied here (§6.4)", why));
+        }
         if !raft.leads() {
             self.coverage.meet(Met::FollowerRead);
         }
@@ -24,6 +30,7 @@ impl World {
         let most = if slow { 400 * MS } else { MS / 10 };
         let takes = self.rng.between(1, most);
         self.after(takes, Happening::Answer(node, life, Box::new(Asked { question, view })));
+        Ok(())
     }
 
     /// The answer is there. It leaves if what it stands on still holds (§6.4.1).

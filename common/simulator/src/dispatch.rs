@@ -85,7 +85,7 @@ impl World {
         self.room_lanes(node, &room, dropped);
         self.alarm_lanes(node, alarm);
         for question in query {
-            self.question(node, question);
+            self.question(node, question)?;
         }
         for reply in reply {
             self.reply(node, reply)?;

@@ -9,6 +9,7 @@
 
 mod keys;
 mod members;
+mod operators;
 mod past;
 mod says;
 mod sessions;
@@ -19,8 +20,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use consensus::{ClusterTime, Configuration, Entry, LogIndex, Payload};
 use state_machine::{
-    ConfigurationRecord, KvQuery, KvResponse, SessionAnswers, SystemAnswer, SystemCommand,
-    SystemQuery, Viewer,
+    AuditTotals, ConfigurationRecord, KvQuery, KvResponse, SessionAnswers, SystemAnswer,
+    SystemCommand, SystemQuery, SystemResponse, Viewer,
 };
 
 use crate::broken::Broken;
@@ -29,6 +30,7 @@ use crate::machine::{self, Numbered};
 use crate::store::State;
 use keys::Keys;
 use members::Members;
+use operators::Operators;
 use says::{Expected, Reply, Says};
 use sessions::Sessions;
 use told::Told;
@@ -51,6 +53,7 @@ pub(crate) struct Model {
     keys: Keys,
     sessions: Sessions,
     members: Members,
+    operators: Operators,
     history: Vec<ConfigurationRecord>,
 }
 
@@ -113,12 +116,17 @@ impl Model {
             Ok(SystemCommand::SetAlarm { member, raised }) => {
                 self.members.alarm(now, &told.owner, (member, raised))
             }
-            Ok(
-                SystemCommand::Revoke { .. }
-                | SystemCommand::ForgetRevocation { .. }
-                | SystemCommand::Note(_),
-            )
-            | Err(_) => Expected { says: Says::Anything, rule: MACHINE, met: None },
+            Ok(SystemCommand::Revoke { holder, until_s, key, why }) => {
+                self.operators.revoke(now, told, (holder, until_s, key, why))
+            }
+            Ok(SystemCommand::ForgetRevocation { holder }) => {
+                self.operators.forget(index, told, holder)
+            }
+            Ok(SystemCommand::Note(act)) => self.operators.note(now, told, act),
+            Err(_) => {
+                let refused = SystemResponse::Refused { reason: String::new() };
+                Expected { says: Says::System(refused), rule: MACHINE, met: None }
+            }
         }
     }
 
@@ -159,6 +167,14 @@ impl Model {
             ) => {
                 let kept = says::is_kept(&found.cached, &wanted.cached);
                 time == *told && wanted.session == found.session && kept
+            }
+            (
+                Some(SystemAnswer::Audit { items, more, totals, .. }),
+                SystemAnswer::Audit { items: found, more: follow, totals: told, .. },
+            ) => {
+                // How many bytes they take is nobody's business but the state's own.
+                let counts = totals == AuditTotals { bytes: totals.bytes, ..*told };
+                items == *found && more == *follow && counts
             }
             (Some(wanted), found) => wanted == *found,
         }
@@ -208,9 +224,21 @@ impl Model {
             SystemQuery::Alarms => {
                 SystemAnswer::Alarms { items: all(self.members.alarms.at(index)), time }
             }
-            SystemQuery::Effects { .. } | SystemQuery::Revocations | SystemQuery::Audit { .. } => {
-                return None;
+            SystemQuery::Revocations => {
+                SystemAnswer::Revocations { items: all(self.operators.revoked.at(index)), time }
             }
+            SystemQuery::Audit { .. } if viewer != Viewer::Operator => return None,
+            SystemQuery::Audit { after, limit } => {
+                let mut acts = all(self.operators.acts.at(index));
+                let count = acts.len() as u64;
+                acts.retain(|act| act.index.get() > after);
+                let limit = usize::try_from(limit).expect("small");
+                let more = acts.len() > limit;
+                acts.truncate(limit);
+                let totals = AuditTotals { acts: count, ..AuditTotals::default() };
+                SystemAnswer::Audit { items: acts, more, totals, time }
+            }
+            SystemQuery::Effects { .. } => return None,
         })
     }
 

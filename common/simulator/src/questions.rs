@@ -89,6 +89,11 @@ impl World {
             1 => Asks::System(SystemQuery::Sessions { after: session, limit }, name),
             2 => Asks::System(SystemQuery::Session { session }, name),
             3 => Asks::System(SystemQuery::Reservations, name),
+            5 if number % 3 == 0 => Asks::System(SystemQuery::Revocations, name),
+            5 if number % 3 == 1 => {
+                let after = number % 500;
+                Asks::System(SystemQuery::Audit { after, limit: 8 * limit }, None)
+            }
             4 if number % 3 == 0 => Asks::System(SystemQuery::History, name),
             4 if number % 3 == 1 => Asks::System(SystemQuery::Tombstones, name),
             4 => Asks::System(SystemQuery::Alarms, name),

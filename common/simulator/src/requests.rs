@@ -8,7 +8,7 @@ use crate::broken::Broken;
 use crate::coverage::Met;
 use crate::node::Late;
 use crate::questions::query;
-use crate::sessions::{OPEN_MAX, SESSIONS};
+use crate::sessions::{AGAIN, SESSIONS};
 use crate::workload::Clients;
 use crate::world::{Happening, World};
 
@@ -139,7 +139,7 @@ impl World {
     /// Draws a command of a session, which a node is to be asked.
     fn session_command(&mut self, node: usize) -> Proposal {
         let client = self.rng.index(SESSIONS);
-        let draw = self.rng.index(OPEN_MAX);
+        let draw = self.rng.index(AGAIN);
         let again = self.rng.permille(400).then_some(draw);
         let (nonce, sequence, command) = self.sessions.draw(client, again);
         if again.is_some() {

@@ -36,8 +36,6 @@ pub(super) enum Says {
     System(SystemResponse),
     /// What ends a session, unless that has been forgotten by then.
     ClosedOr(SystemResponse),
-    /// Nothing that is judged.
-    Anything,
 }
 
 impl Expected {
@@ -74,7 +72,6 @@ impl Expected {
             Says::ClosedOr(wanted) => found
                 .as_ref()
                 .is_ok_and(|found| *found == SystemResponse::Closed || found == wanted),
-            Says::Anything => true,
         };
         let again = |at: u64| self.rule == RETRY && at == index.get();
         match found {
