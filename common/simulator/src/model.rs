@@ -47,8 +47,9 @@ const HISTORY: usize = 100;
 /// What the state should be.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
-    /// Cluster time behind the last entry.
+    /// Cluster time behind the last entry, and behind each, from index 1 on.
     time: ClusterTime,
+    times: Vec<ClusterTime>,
     expected: BTreeMap<LogIndex, Expected>,
     keys: Keys,
     sessions: Sessions,
@@ -63,6 +64,7 @@ impl Model {
     pub(crate) fn committed(&mut self, entry: &Entry) -> bool {
         let index = entry.id.index;
         self.time = self.time.max(entry.stamp);
+        self.times.push(self.time);
         match &entry.payload {
             Payload::Noop => false,
             Payload::Configuration(configuration) => {
@@ -144,6 +146,12 @@ impl Model {
                 Err(Broken::new(rule, why))
             }
         }
+    }
+
+    /// Returns cluster time behind an entry.
+    pub(crate) fn time(&self, index: LogIndex) -> ClusterTime {
+        let place = usize::try_from(index.get()).expect("a log fits into memory").checked_sub(1);
+        place.and_then(|place| self.times.get(place)).copied().unwrap_or_default()
     }
 
     /// Returns what the machine must answer to a question behind an entry.

@@ -38,20 +38,25 @@ impl World {
         question: &Question,
         view: &QueryView,
     ) -> Result<(), Broken> {
-        let request = question.request;
+        let (request, at) = (question.request, view.applied());
         if question.query != query(request) {
             let why = format!("{request} is answered as if it were {:?}", question.query);
             return Err(Broken::new("a question is answered as it was asked", why));
+        }
+        let (time, wanted) = (view.time(), self.oracle.model.time(at));
+        if time != wanted {
+            let why = format!("node {node} shows {time:?} at {at}, where it is {wanted:?}");
+            return Err(Broken::new(RULE, why));
         }
         let number = request.get() / CARRIED_OUT;
         if !request.get().is_multiple_of(CARRIED_OUT) {
             return Ok(());
         }
         let asks = self.asks(number);
-        if self.nodes[node].applied() > view.applied() {
+        if self.nodes[node].applied() > at {
             self.coverage.meet(Met::QuestionOvertaken);
         }
-        let (first, last) = (view.applied().get(), self.nodes[node].applied().get());
+        let (first, last) = (at.get(), self.nodes[node].applied().get());
         let mut moments = (first..=last.max(first)).rev().map(LogIndex::new);
         let (is_right, found) = match &asks {
             Asks::Machine(query) => {
