@@ -357,3 +357,15 @@ fn connections_live_where_their_client_was_made_whoever_asks() {
     own.block_on(client.propose(zeros(1))).unwrap();
     assert!(node.asked() >= 3);
 }
+
+/// A restored cluster is another history: what the old one acknowledges is in a dead branch.
+#[tokio::test]
+async fn a_connection_to_another_history_is_not_used_any_more() {
+    let old = Node::start([]);
+    let client = old.client();
+    ends(client.propose(zeros(1))).await.unwrap();
+    client.follow(Generation::new([8; 32]));
+    let answered = timeout(Duration::from_secs(2), client.propose(zeros(1))).await;
+    assert!(!matches!(answered, Ok(Ok(_))), "nobody of that history is there");
+    assert_eq!(old.asked(), 1, "it is not asked any more");
+}
