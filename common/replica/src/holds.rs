@@ -34,7 +34,9 @@ struct Hold {
     /// Over then, if the follower takes nothing over.
     until: Timestamp,
     patience_ns: u64,
-    /// What the follower had when it was last looked at.
+    /// What the follower had when the transfer ended.
+    had_before: LogIndex,
+    /// What it had when it was last looked at.
     had: LogIndex,
 }
 
@@ -56,9 +58,10 @@ impl Holds {
     ) {
         let installing_s = state_bytes / INSTALLED_BYTES_PER_S_MIN;
         let patience_ns = installing_s.saturating_mul(1_000_000_000).saturating_add(HOLD_NS);
-        let before = self.0.get(&follower).filter(|hold| hold.had >= had);
+        let before = self.0.get(&follower).filter(|hold| hold.had_before >= had);
         let until = before.map_or_else(|| now.after(patience_ns), |hold| hold.until);
-        self.0.insert(follower, Hold { last, goal, began: now, until, patience_ns, had });
+        let (began, had_before) = (now, had);
+        self.0.insert(follower, Hold { last, goal, began, until, patience_ns, had_before, had });
     }
 
     /// Keeps nothing for anybody.
@@ -210,6 +213,17 @@ mod tests {
         assert_eq!(holds.floor(BEGIN, all(45)), Some(at(45)), "what it has counts");
         holds.follow(BEGIN, (at(0), at(100)), all(45), |index| index <= at(45));
         assert_eq!(holds.floor(BEGIN, all(45)), None);
+    }
+
+    /// It needs its time once more: it was sent one snapshot after the other.
+    #[test]
+    fn who_had_caught_up_behind_an_earlier_snapshot_is_given_time_behind_the_next_one() {
+        let mut holds = Holds::default();
+        holds.hold(BEGIN, node(2), (at(40), at(60)), at(3), 0);
+        assert_eq!(floor(&mut holds, BEGIN.after(1), all(45)), Some(at(45)), "it is fed");
+        let late = BEGIN.after(10 * HOLD_NS);
+        holds.hold(late, node(2), (at(90), at(95)), at(45), 0);
+        assert_eq!(floor(&mut holds, late.after(1), all(45)), Some(at(90)));
     }
 
     #[test]

@@ -55,6 +55,10 @@ impl Node {
 
     /// Ends sendings that the replica wants no longer.
     pub(super) fn end_slow_sending(&mut self) {
+        // Who leads no more ends all of them, for another reason.
+        if !self.leads() {
+            return;
+        }
         let replica = &self.replica;
         for to in self.snapshots.end_sending(|number, to| !replica.sends(number, to)) {
             self.count_snapshot(Snapshot::Sent(Ended::Failed));
