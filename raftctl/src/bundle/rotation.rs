@@ -164,8 +164,10 @@ impl Bundles {
             }
         }
         let dropped = directory.join(DROPPED);
-        if dropped.exists() {
-            let _lock = lock(directory, ".add.lock")?;
+        // Whoever is about it holds the lock, and ends it.
+        if dropped.exists()
+            && let Ok(_lock) = lock(directory, ".add.lock")
+        {
             remove(&dropped)?;
         }
         Ok(())
