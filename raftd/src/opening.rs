@@ -172,7 +172,10 @@ fn bring_together(
         let members = repair::members(&founded.into_iter().chain([latest]).collect::<Vec<_>>());
         // Who has not heard of a change since may have the founders' configuration alone, damaged.
         let known = if latest.members().is_empty() { founded.unwrap_or(latest) } else { latest };
-        let voters = known.voters().clone();
+        // Who cannot be read is not known of.
+        let met = directory.peers().load().unwrap_or_default();
+        let met = met.into_iter().map(|peer| peer.node);
+        let voters = repair::voters(known, met.filter(|id| *id != directory.node()));
         return Ok(Found::Damaged(Damaged { log, restored, members, voters }));
     }
     let snapshots = Snapshots::open(directory).map_err(|error| storage_failure(&error))?;

@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use certs::Expect;
-use consensus::{Chain, ClusterTime, Configuration, Entry, EntryId, LogIndex, Member, NodeId};
-use consensus::{Payload, Term, Timestamp, Voters};
+use consensus::{
+    Chain, ClusterTime, Configuration, Entry, EntryId, LogIndex, Majority, Member, NodeId, Payload,
+    Term, Timestamp, Voters,
+};
 use protocol::limits::{LOG_PAGE_BYTES_MAX, LOG_PAGE_ENTRIES_MAX};
 use protocol::{
     EntryKind, ErrorCode, Hello, LogDetail, LogEntry, LogPage, NodeStatus, Request, Response,
@@ -169,6 +171,17 @@ fn others(
 pub(crate) fn members(configurations: &[&Configuration]) -> BTreeMap<NodeId, Member> {
     let all = configurations.iter().flat_map(|configuration| configuration.members());
     all.map(|(id, member)| (*id, member.clone())).collect()
+}
+
+/// Returns who has to say that an entry is nowhere: the voters of the last configuration that can
+/// be read. If it does not name somebody who was met, a later one is damaged: then nobody knows who
+/// votes, and all that are known count.
+pub(crate) fn voters(known: &Configuration, met: impl IntoIterator<Item = NodeId>) -> Voters {
+    let mut others = met.into_iter().filter(|id| known.member(*id).is_none()).peekable();
+    match others.peek() {
+        None => known.voters().clone(),
+        Some(_) => Voters::Stable(Majority::new(known.members().keys().copied().chain(others))),
+    }
 }
 
 /// Asks one node for all entries of one damage, for a while.

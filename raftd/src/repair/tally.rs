@@ -105,7 +105,8 @@ pub(super) fn advice(node: NodeId, voters: &Voters) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use consensus::{Chain, EntryId, LogIndex, Majority, Term};
+    use crate::repair::voters;
+    use consensus::{Chain, Configuration, EntryId, Incarnation, LogIndex, Majority, Member, Term};
 
     fn id(number: u64) -> NodeId {
         NodeId::new(number).expect("it is not 0")
@@ -203,5 +204,21 @@ mod tests {
     fn a_node_that_knows_no_voters_is_not_the_only_one() {
         let waits = judged(&stable(&[]), &[2, 3], &[]);
         assert!(matches!(waits, Judged::Unknown(_)), "{waits:?}");
+    }
+
+    /// It was founded alone, and has grown since: it said that there is no other voter, and ended.
+    #[test]
+    fn a_node_that_has_met_others_than_its_configuration_names_is_not_the_only_voter() {
+        let member = |name: &str| Member {
+            incarnation: Incarnation::default(),
+            name: name.into(),
+            address: "h:1".into(),
+        };
+        let members = [(id(1), member("n1")), (id(2), member("n2"))].into();
+        let known = Configuration::new(stable(&[1]), [id(2)].into(), members).expect("it is one");
+        assert_eq!(voters(&known, [id(2)]), stable(&[1]), "its learner");
+        assert_eq!(voters(&known, [id(3)]), stable(&[1, 2, 3]));
+        let waits = judged(&voters(&known, [id(2), id(3)]), &[2], &[]);
+        assert!(!matches!(waits, Judged::Nowhere(_)), "{waits:?}");
     }
 }
