@@ -30,7 +30,12 @@ pub(crate) struct Applied {
 impl Applied {
     /// Reads the record of a state; of an empty one, all is zero.
     pub(crate) fn read(state: &dyn View) -> Result<Self, HostError> {
-        match PrefixView::new(state, SYSTEM).get(APPLIED)? {
+        Self::of(&PrefixView::new(state, SYSTEM))
+    }
+
+    /// Reads the record in the system's part of a state.
+    pub(crate) fn of(system: &PrefixView<'_>) -> Result<Self, HostError> {
+        match system.get(APPLIED)? {
             Some(bytes) => Self::decode(&bytes),
             None => Ok(Self {
                 applied: EntryId::ZERO,

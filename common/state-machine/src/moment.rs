@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use consensus::{ClusterTime, LogIndex};
 
-use crate::applied::stored_digests;
+use crate::applied::{Applied, stored_digests};
 use crate::effects::Effects;
 use crate::error::HostError;
 use crate::machine::{Response, StoredMachine};
@@ -144,7 +144,9 @@ impl Moment<'_> {
             let stored = stored_digests(&view, *index)?;
             return Ok(SystemAnswer::Effects { first, last, digest, stored });
         }
-        system::answer(&view, self.of.time, viewer, query)
+        // What is shown is of this moment, which may be later than the view.
+        let time = Applied::of(&view)?.time;
+        system::answer(&view, time, viewer, query)
     }
 
     fn part(&self, part: u8) -> PrefixView<'_> {

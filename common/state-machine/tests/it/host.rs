@@ -7,7 +7,7 @@ use bytes::Bytes;
 use consensus::{ClusterTime, Configuration, Entry, LogIndex, Payload};
 use state_machine::{
     APPLY_BYTES_MAX, Batch, Command, EFFECTS_EVERY, Envelope, Host, HostError, Kv, KvQuery,
-    KvResponse, MemoryStore, OrderedStore, Owner, Response, StoreError, StoredMachine,
+    KvResponse, MemoryStore, OrderedStore, Owner, Pair, Response, StoreError, StoredMachine,
     SystemAnswer, SystemCommand, SystemQuery, Transaction, View, Viewer,
 };
 
@@ -299,6 +299,44 @@ fn only_entries_that_may_raise_an_alarm_make_the_host_look_for_it() {
     assert!(!looks_for(command(2, &put("a", "1"))));
     assert!(looks_for(entry(3, Payload::Configuration(Configuration::unknown()))));
     assert!(looks_for(register(4, "client a")));
+}
+
+/// A store whose views show the present, as those of the one on a disk do.
+struct Present(Disk);
+
+impl View for Present {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.0.get(key)
+    }
+
+    fn range(&self, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        self.0.range(from, to, limit)
+    }
+}
+
+impl OrderedStore for Present {
+    fn write(&mut self, batch: Batch) -> Result<(), StoreError> {
+        self.0.write(batch)
+    }
+
+    fn view(&self) -> Arc<dyn View> {
+        Arc::new(self.0.clone())
+    }
+
+    fn persist(&mut self) -> Result<(), StoreError> {
+        self.0.persist()
+    }
+}
+
+#[test]
+fn an_answer_says_the_time_of_the_state_that_it_shows() {
+    let mut host = Host::open(Present(Disk::default()), Arc::new(Kv)).unwrap();
+    host.apply(&[noop(1)]).unwrap();
+    let view = host.view();
+    let later = ClusterTime::new(host.time().get() + 77);
+    host.apply(&[Entry { stamp: later, ..noop(2) }]).unwrap();
+    let answer = view.system(Viewer::Operator, &SystemQuery::Alarms).unwrap();
+    assert_eq!(answer, SystemAnswer::Alarms { items: Vec::new(), time: later });
 }
 
 #[test]
