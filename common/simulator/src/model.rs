@@ -159,10 +159,10 @@ impl Model {
         self.keys.answer(index, query)
     }
 
-    /// Says whether this answers a question about the system's part behind an entry, at this time.
+    /// Says whether this answers a question about the system's part behind an entry.
     pub(crate) fn is_system_answer(
         &self,
-        at: (LogIndex, ClusterTime),
+        at: LogIndex,
         viewer: Viewer<'_>,
         query: SystemQuery,
         found: &SystemAnswer,
@@ -177,12 +177,12 @@ impl Model {
                 time == *told && wanted.session == found.session && kept
             }
             (
-                Some(SystemAnswer::Audit { items, more, totals, .. }),
-                SystemAnswer::Audit { items: found, more: follow, totals: told, .. },
+                Some(SystemAnswer::Audit { items, more, totals, time }),
+                SystemAnswer::Audit { items: found, more: follow, totals: told, time: when },
             ) => {
                 // How many bytes they take is nobody's business but the state's own.
                 let counts = totals == AuditTotals { bytes: totals.bytes, ..*told };
-                items == *found && more == *follow && counts
+                items == *found && more == *follow && counts && time == *when
             }
             (Some(wanted), found) => wanted == *found,
         }
@@ -191,10 +191,11 @@ impl Model {
     /// Returns what must be answered; `None` for what is not judged.
     fn system_answer(
         &self,
-        (index, time): (LogIndex, ClusterTime),
+        index: LogIndex,
         viewer: Viewer<'_>,
         query: SystemQuery,
     ) -> Option<SystemAnswer> {
+        let time = self.time(index);
         let sessions = || {
             self.sessions.seen(index, time, |session| match viewer {
                 Viewer::Operator => true,

@@ -71,7 +71,7 @@ impl World {
                 let found = view.system(viewer, &query).expect("memory does not fail");
                 let found = SystemAnswer::decode(&found.encode()).map_err(unread)?;
                 let model = &self.oracle.model;
-                let is = |at| model.is_system_answer((at, view.time()), viewer, query, &found);
+                let is = |at| model.is_system_answer(at, viewer, query, &found);
                 let is_right = moments.any(is);
                 (is_right, format!("{found:?}"))
             }

@@ -55,6 +55,12 @@ fn a_disk_that_was_full_while_its_node_stood_still_has_room_since_then_only() {
 }
 
 #[test]
+fn an_answer_about_sessions_says_the_time_of_the_state_that_it_shows() {
+    // It said the time at which the view was made, and showed a session that was registered later.
+    assert_eq!(run(1_011, Settings::default()).violation, None);
+}
+
+#[test]
 fn the_replica_as_it_is_breaks_nothing_in_forty_seeds_or_as_many_as_are_asked_for() {
     // `cargo xtask mutants` asks for more.
     let asked = std::env::var("RAFTD_SIMULATOR_SEEDS").map(|seeds| seeds.parse());
