@@ -110,6 +110,7 @@ met! {
         RolledBack: "data directories that old copies take the place of",
         EndLost: "logs that lose their end, though it was durable",
         Rotten: "entries that rot where they lie",
+        VoteRotten: "records of term and vote that rot, where a copy stands beside the log",
         Misdirected: "entries written to the place of others",
         WritesTorn: "writes under way of which a crash leaves damaged records",
         DiskFull: "disks that fill up",

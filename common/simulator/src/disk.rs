@@ -28,6 +28,10 @@ pub(crate) struct Disk {
     pub(crate) hard_state: HardState,
     /// Where the log ended when something was durable last, as noted outside of it.
     pub(crate) tail: LogIndex,
+    /// Term and vote as a record of the log has them: it may be damaged, or passed over for the one
+    /// before it. Those above are in the file beside the log.
+    in_log: Option<HardState>,
+    before: HardState,
     /// Entries whose bytes are not what was written; term and index of each are noted elsewhere.
     pub(crate) damaged: BTreeSet<LogIndex>,
     /// Whether this is a copy of a directory, which its first file tells at the start.
@@ -68,6 +72,8 @@ impl Disk {
             hard_state,
             damaged: BTreeSet::new(),
             copied: false,
+            in_log: Some(hard_state),
+            before: hard_state,
             state: State::default(),
             flushed: LogIndex::ZERO,
             files: Vec::new(),
@@ -76,6 +82,18 @@ impl Disk {
             queue: VecDeque::new(),
             batch: 0,
         }
+    }
+
+    /// Returns term and vote as a start finds them: the newer of the two that there are. In a term
+    /// a vote is given once, so who has one has the newest.
+    pub(crate) fn restored(&self) -> HardState {
+        let known = |state: &HardState| (state.term, state.vote.is_some());
+        [self.in_log, Some(self.hard_state)].into_iter().flatten().max_by_key(known).expect("two")
+    }
+
+    /// The log's record of term and vote rots, or is passed over for the one before it.
+    pub(crate) fn rot_vote(&mut self, rng: &mut Rng) {
+        self.in_log = rng.permille(500).then_some(self.before);
     }
 
     /// Queues a write; says whether the disk was idle and begins with it.
@@ -199,6 +217,9 @@ impl Disk {
                 self.damaged.retain(|index| *index < from);
             }
             self.log.follow(&write);
+            if write.hard_state.is_some() {
+                self.before = self.in_log.replace(self.hard_state).unwrap_or_default();
+            }
             last = Some(write.id);
         }
         let (base, end) = (self.log.base().index, self.log.last().index);

@@ -252,7 +252,7 @@ impl Node {
         let torn = |what| Broken::new("what was written can be restored", what);
         let restored = Restored {
             incarnation: self.incarnation,
-            hard_state: disk.hard_state,
+            hard_state: disk.restored(),
             log: disk.log.view().ok_or_else(|| torn("the disk's log is not in order"))?,
             membership: disk
                 .log

@@ -21,6 +21,9 @@ use crate::world::{Happening, World};
 /// Of a thousand faults that make a node forget, so many strike: one run has few nodes.
 const FORGETS: u64 = 300;
 
+/// Of a thousand times that something rots, so many the record of a vote does as well.
+const VOTES: u64 = 500;
+
 /// The most entries that are lost from the end of a log.
 const END_MAX: u64 = 20;
 
@@ -93,8 +96,8 @@ impl World {
         self.nodes[node].disk = *copy;
     }
 
-    /// Damages an entry, or two where one was written to the place of another; half of the nodes
-    /// start soon and notice.
+    /// Damages an entry, and now and then the record of term and vote; or two entries where one was
+    /// written to the place of another. Half of the nodes start soon and notice.
     fn damage(&mut self, node: usize, fault: Fault) {
         let disk = &mut self.nodes[node].disk;
         let (base, end) = (disk.log.base().index.get(), disk.tail.min(disk.log.last().index).get());
@@ -109,6 +112,10 @@ impl World {
         self.coverage.meet(met);
         if self.rng.permille(500) {
             self.crash(node);
+        }
+        if fault == Fault::Rot && self.rng.permille(VOTES) {
+            self.coverage.meet(Met::VoteRotten);
+            self.nodes[node].disk.rot_vote(&mut self.rng);
         }
     }
 
