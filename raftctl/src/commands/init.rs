@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use consensus::NodeId;
+use client::Generation;
+use consensus::{Configuration, NodeId};
+use protocol::BootstrapRecord;
 use serde_json::json;
 
 use crate::addresses;
@@ -14,12 +16,12 @@ use crate::bundle::{Bundles, NodeSettings, PLAN};
 use crate::cluster::Survey;
 use crate::cluster::judge::judge;
 use crate::codes;
-use crate::context::{self, Context, Contexts};
+use crate::context::{self, Context, Contexts, Node};
 use crate::files;
 use crate::invocation::Invocation;
 use crate::output::{View, units};
 use crate::report::{Report, Result};
-use crate::target::Target;
+use crate::target::{Target, nodes_of};
 use crate::values::{duration, machine, name, node};
 
 /// How often nodes are asked while `init` waits for them.
@@ -90,12 +92,21 @@ pub(crate) async fn run(invocation: &Invocation, args: InitArgs) -> Result<()> {
     let target = Target::of(&bundles)?;
     let client = target.client(invocation.global.timeout)?;
     let patience = Patience { wait: args.wait, poll: POLL };
-    let known = Contexts::load(&context::file()?)?.get(&args.name)?.nodes.clone();
+    let mut known = Contexts::load(&context::file()?)?.get(&args.name)?.nodes.clone();
+    // Of the first members none may be left.
+    let added = bundles
+        .known()?
+        .into_values()
+        .map(|node| Node { name: Some(node.name), address: node.address });
+    for node in added {
+        if known.iter().all(|known| known.address != node.address) {
+            known.push(node);
+        }
+    }
     let bootstrapped = bootstrap(&invocation.output, &bundles, &client, &known, patience).await?;
     client.close().await;
     if let Some(configuration) = bootstrapped.survey.configuration() {
-        let target = Target { generation: Some(bootstrapped.generation), ..target };
-        invocation.follow(&target, configuration).await;
+        follow(&args.name, configuration, &bootstrapped.generation).await?;
     }
     invocation.output.answer(&view(&bundles, Some(&bootstrapped)))
 }
@@ -292,23 +303,74 @@ fn is_local(known: &Context) -> bool {
 /// # Errors
 /// If another cluster has the name, or the file cannot be written.
 pub(crate) async fn write_context(name: &str, bundles: &Bundles, local: bool) -> Result<()> {
-    let bootstrapped = bundles.record()?.is_some();
     let write = |contexts: &mut Contexts| {
         is_free(contexts, name, bundles.directory(), local)?;
-        let mut context = bundles.context();
-        // The nodes of a running cluster may have followed changes of members since.
+        let context = bundles.context();
         let known = contexts.all.get(name).filter(|known| known.cluster == context.cluster);
-        if let Some(known) = known {
-            // Those of an earlier history may run on, and are named as long as they do.
-            context.former.clone_from(&known.former);
-        }
-        if let Some(known) = known.filter(|_| bootstrapped) {
-            context.nodes.clone_from(&known.nodes);
-        }
+        let context = match known {
+            Some(known) => renewed(context, known, bundles, local)?,
+            None => context,
+        };
         contexts.all.insert(name.to_owned(), context);
         contexts.switch(name)
     };
     Contexts::change(&context::file()?, write).await
+}
+
+/// Returns a context in the place of the known one of the same cluster. Which history that one
+/// follows is all that tells a restored cluster from the nodes of before, so nothing takes it away
+/// but a record that goes on from it.
+fn renewed(
+    mut context: Context,
+    known: &Context,
+    bundles: &Bundles,
+    local: bool,
+) -> Result<Context> {
+    // Those of an earlier history may run on, and are named as long as they do.
+    context.former.clone_from(&known.former);
+    let record = bundles.record()?;
+    let goes_on = |from: &String| -> Result<bool> {
+        let parent = record.as_ref().and_then(|record| record.parent);
+        let former = bundles.former_records()?;
+        let before = former.iter().map(BootstrapRecord::generation).chain(parent);
+        Ok(before.map(|generation| generation.to_string()).any(|generation| generation == *from))
+    };
+    match (&known.generation, &context.generation) {
+        (Some(from), Some(to)) if from != to && !local && !goes_on(from)? => {
+            let short = |text: &String| text.get(..8).unwrap_or(text).to_owned();
+            let message = format!(
+                "the context follows history {}, and {} has the record of {}, which does not go \
+                 on from it: is this an older copy of the directory?",
+                short(from),
+                bundles.directory().display(),
+                short(to)
+            );
+            let name = &bundles.plan.name;
+            return Err(Report::new(codes::IN_THE_WAY, message)
+                .help("--dir DIR    (where the cluster was restored last)")
+                .help(format!("raftctl context remove {name}    (to go back to that record)")));
+        }
+        (Some(from), None) if !local => {
+            context.generation = Some(from.clone());
+            context.nodes.clone_from(&known.nodes);
+        }
+        // The nodes of a running cluster may have followed changes of members since.
+        (_, _) if record.is_some() => context.nodes.clone_from(&known.nodes),
+        (_, _) => {}
+    }
+    Ok(context)
+}
+
+/// Lets the context follow the history that was found, or made.
+async fn follow(name: &str, configuration: &Configuration, generation: &Generation) -> Result<()> {
+    let nodes = nodes_of(configuration);
+    let follow = |contexts: &mut Contexts| {
+        if let Some(context) = contexts.all.get_mut(name) {
+            context.lead_to(&nodes, generation);
+        }
+        Ok(())
+    };
+    Contexts::change(&context::file()?, follow).await
 }
 
 fn check_nodes(nodes: &[(String, String)]) -> Result<()> {

@@ -111,6 +111,42 @@ fn a_name_that_was_given_again_is_restored_to_who_has_it_now() {
     assert!(said.error()["message"].as_str().unwrap().contains(", on two"), "{said:?}");
 }
 
+/// Which history the context follows is all that tells the restored node from those of before.
+#[test]
+fn what_is_refused_takes_no_history_from_the_context() {
+    let mut world = World::new();
+    let addresses = free(3);
+    world.found(&addresses);
+    world.ok("kv put before 1");
+    let saved = world.home().join("saved.snap");
+    world.ok(&format!("snapshot save {}", saved.display()));
+    let bundles = world.directory();
+    let copy = world.home().join("copy");
+    let copied = Command::new("cp").arg("-a").args([&bundles, &copy]).status().unwrap();
+    assert!(copied.success());
+    world.kill("n1");
+    let place = world.home().join("data-restored");
+    let (saved, place) = (saved.display(), place.display());
+    let restore = format!("snapshot restore {saved} --data-dir {place} --node n1 --while-serving");
+    world.ok(&format!("{restore} --yes"));
+    world.start_with("n1", "restored", &addresses[0]);
+    world.await_status(|status| status["leader"]["name"] == "n1");
+    world.ok("kv put after 1");
+    let followed = world.ok("context show -o json").data();
+    // n2 and n3 have the history of before, and serve it.
+    let record = bundles.join("bootstrap.record");
+    std::fs::rename(&record, world.home().join("record")).unwrap();
+    let said = world.run("init live --wait 2s");
+    assert!(said.stderr.contains("error[R0307]"), "{said:?}");
+    assert_eq!(world.ok("context show -o json").data(), followed, "the record is missing");
+    std::fs::rename(&bundles, world.home().join("newer")).unwrap();
+    std::fs::rename(&copy, &bundles).unwrap();
+    let said = world.run("init live --wait 2s");
+    assert!(said.code == 5 && said.stderr.contains("an older copy"), "{said:?}");
+    assert_eq!(world.ok("context show -o json").data(), followed, "the record is older");
+    assert_eq!(world.ok("kv get after").stdout.trim(), "1");
+}
+
 /// The backup does not know of a node that was added behind it: its certificate counted for whoever
 /// came next.
 #[test]
