@@ -39,9 +39,9 @@ now. It lost what it may have promised, so it is not let in again like that: it 
 nothing had happened. Nothing was changed. `raftctl member heal NAME` lets it back in through the
 log, where a majority of the other voters is there. Or
 Let a new node take its place, under a name that is free, at the same address if you like:
-`raftctl member replace OLD NEW=HOST:PORT`. It makes the bundle of NEW and says where. On the
-machine stop raftd, empty its data directory, put that bundle in the place of the old one, and start
-raftd.
+`raftctl member replace OLD NEW=HOST:PORT`. On the machine stop raftd, empty its data directory,
+move ca.crt, node.crt and node.key away, run `raftd enroll` with the token that the command makes,
+and start raftd; with --bundle, put what is in the new bundle in their place instead.
 If the cluster has never been used, `raftctl init NAME` with another name starts afresh."
 
 NO_RECORD 307 Refused "the bootstrap record is missing"
@@ -85,9 +85,10 @@ generation: the node itself refuses, and says what differs."
 
 SAME_MEMBER 314 Refused "a member cannot take its own place"
 "Who is replaced leaves for ever: its id is never given again and its certificate is refused, so who
-comes needs a name of its own. Machine and address may be the same. The help shows the command; it
-makes the bundle of the new node and says where. On the machine stop raftd, empty its data
-directory, put that bundle in the place of the old one, and start raftd. Nothing was changed."
+comes needs a name of its own. Machine and address may be the same. The help shows the command. On
+the machine stop raftd, empty its data directory, move ca.crt, node.crt and node.key away, run
+`raftd enroll` with the token that the command makes, and start raftd; with --bundle, put what is in
+the new bundle in their place instead. Nothing was changed."
 
 CHANGE_REFUSED 315 Refused "this cannot be done with these members"
 "The members are as they are, and do not allow it; the message says why: nobody would vote, there

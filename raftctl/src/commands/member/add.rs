@@ -222,85 +222,135 @@ struct Joining<'a> {
 }
 
 /// Waits until the nodes answer, checks who they are, and gives them the cluster's history. Where
-/// the one that is replaced still answers, it is waited for who comes.
+/// the one that is replaced still answers, it is waited for who comes. Each is asked in its turn:
+/// who enrols or starts first is not kept waiting by those that are to come.
 async fn join(
     invocation: &Invocation,
     client: &Client,
     newcomers: &[PlannedNode],
     joining: Joining<'_>,
 ) -> Result<()> {
-    let Joining { bundles, tokens, leaving, record, lease, deadline } = joining;
     let names: Vec<String> = newcomers.iter().map(|node| node.name.clone()).collect();
     let mut waiting = Waiting::new(&invocation.output, &names);
-    for (at, node) in newcomers.iter().enumerate() {
-        // Somebody else who waited there says more than that nobody does now.
-        let mut doubt: Option<(Code, String)> = None;
-        loop {
-            let why = match client.status_of(&node.address).await {
-                Ok(status) if leaving == Some(status.node) => {
-                    let bundle = bundles.node_directory(node);
-                    format!(
-                        "the node that leaves answers there; stop it, empty its data directory, \
-                         and put {} in the place of its bundle",
-                        bundle.display()
-                    )
-                }
-                Ok(status) => {
-                    check(node, &status, joining)?;
-                    if status.generation.is_none() {
-                        let joined = client.join(&node.address, record.clone()).await;
-                        joined.map_err(Report::from_client)?;
-                    }
+    let mut doubts: Vec<Option<(Code, String)>> = vec![None; newcomers.len()];
+    let mut left: Vec<usize> = (0..newcomers.len()).collect();
+    loop {
+        let mut late = None;
+        let mut still = Vec::new();
+        for at in left {
+            let node = &newcomers[at];
+            let why = match meet(invocation, client, node, joining, &mut doubts[at]).await? {
+                Met::Joined => {
                     waiting.set(at, "answers", true);
-                    break;
+                    continue;
                 }
-                Err(error) => {
-                    let silence = crate::cluster::survey::silence(&error).why;
-                    let asked = (bundles, client);
-                    let (token, meant) = (tokens.get(&node.id), (node, lease));
-                    match tokens::attempt(invocation, asked, token, meant).await? {
-                        Attempt::Enrolled => {
-                            waiting.set(at, "enrolled; raftd does not answer yet", false);
-                            continue;
-                        }
-                        Attempt::Nobody => silence,
-                        Attempt::NotYet(code, why) => {
-                            doubt = Some((code, why.clone()));
-                            why
-                        }
-                    }
+                Met::Enrolled => "enrolled; raftd does not answer yet".to_owned(),
+                Met::NotYet(why) => {
+                    late.get_or_insert((at, why.clone()));
+                    format!("not yet: {why}")
                 }
             };
-            waiting.set(at, &format!("not yet: {why}"), false);
-            if Instant::now() + POLL >= deadline {
-                waiting.finish();
-                let (name, address) = (&node.name, &node.address);
-                let (code, why) = doubt.unwrap_or((codes::INIT_WAITED, why));
-                let message = format!("{name} does not answer at {address}: {why}");
-                return Err(Report::new(code, message).help(match tokens.contains_key(&node.id) {
-                    true => "raftd enroll --token-file FILE there, start raftd, and run this again",
-                    false => "put its bundle at /etc/raftd there, start raftd, and run this again",
-                }));
+            waiting.set(at, &why, false);
+            still.push(at);
+        }
+        if still.is_empty() {
+            waiting.finish();
+            return Ok(());
+        }
+        if let Some((at, why)) = late.filter(|_| Instant::now() + POLL >= joining.deadline) {
+            waiting.finish();
+            return Err(absent(&newcomers[at], doubts[at].take(), &why, joining));
+        }
+        waiting.tick(&still);
+        sleep(POLL).await;
+        left = still;
+    }
+}
+
+/// What came of asking a newcomer once.
+enum Met {
+    /// It has the cluster's history.
+    Joined,
+    /// Its host has its certificate, and is about to start.
+    Enrolled,
+    NotYet(String),
+}
+
+/// Asks a newcomer once. Somebody else who waited there says more than that nobody does now: what
+/// was in doubt is kept.
+async fn meet(
+    invocation: &Invocation,
+    client: &Client,
+    node: &PlannedNode,
+    joining: Joining<'_>,
+    doubt: &mut Option<(Code, String)>,
+) -> Result<Met> {
+    let Joining { bundles, tokens, leaving, record, lease, .. } = joining;
+    let error = match client.status_of(&node.address).await {
+        Ok(status) if leaving == Some(status.node) => {
+            let place = in_its_place(node, joining);
+            let why = format!("the node that leaves answers there; stop it, {place}");
+            return Ok(Met::NotYet(why));
+        }
+        Ok(status) => {
+            check(node, &status, joining)?;
+            if status.generation.is_none() {
+                let joined = client.join(&node.address, record.clone()).await;
+                joined.map_err(Report::from_client)?;
             }
-            waiting.tick(&[at]);
-            sleep(POLL).await;
+            return Ok(Met::Joined);
+        }
+        Err(error) => error,
+    };
+    let silence = crate::cluster::survey::silence(&error).why;
+    let (asked, token) = ((bundles, client), tokens.get(&node.id));
+    Ok(match tokens::attempt(invocation, asked, token, (node, lease)).await? {
+        Attempt::Enrolled => Met::Enrolled,
+        Attempt::Nobody => Met::NotYet(silence),
+        Attempt::NotYet(code, why) => {
+            *doubt = Some((code, why.clone()));
+            Met::NotYet(why)
+        }
+    })
+}
+
+/// Says how a machine with another node's directory and credentials becomes this node.
+fn in_its_place(node: &PlannedNode, joining: Joining<'_>) -> String {
+    match joining.tokens.contains_key(&node.id) {
+        true => "empty its data directory, move its ca.crt, node.crt and node.key away, and run \
+                 raftd enroll --token-file FILE there"
+            .to_owned(),
+        false => {
+            let bundle = joining.bundles.node_directory(node);
+            let bundle = bundle.display();
+            format!("empty its data directory, and put what is in {bundle} at /etc/raftd there")
         }
     }
-    waiting.finish();
-    Ok(())
+}
+
+fn absent(
+    node: &PlannedNode,
+    doubt: Option<(Code, String)>,
+    why: &str,
+    joining: Joining<'_>,
+) -> Report {
+    let (name, address) = (&node.name, &node.address);
+    let (code, why) = doubt.unwrap_or((codes::INIT_WAITED, why.to_owned()));
+    let message = format!("{name} does not answer at {address}: {why}");
+    Report::new(code, message).help(match joining.tokens.contains_key(&node.id) {
+        true => "raftd enroll --token-file FILE there, start raftd, and run this again",
+        false => "put its bundle at /etc/raftd there, start raftd, and run this again",
+    })
 }
 
 fn check(node: &PlannedNode, status: &NodeStatus, joining: Joining<'_>) -> Result<()> {
     let (name, address) = (&node.name, &node.address);
     if status.node != NodeId::from(node.id) {
-        let bundle = joining.bundles.node_directory(node);
         let message =
             format!("at {address} node {} answers, not {name} (node {})", status.node, node.id);
-        return Err(Report::new(codes::OTHER_NODE, message).help(format!(
-            "stop raftd there, empty its data directory, put {} at /etc/raftd, start raftd, and \
-             run this again",
-            bundle.display()
-        )));
+        let place = in_its_place(node, joining);
+        return Err(Report::new(codes::OTHER_NODE, message)
+            .help(format!("stop raftd there, {place}; start raftd, and run this again")));
     }
     match status.generation {
         Some(present) if present != joining.record.generation() => {
