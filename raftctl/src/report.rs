@@ -282,12 +282,12 @@ impl From<certs::CertError> for Report {
         }
     }
 }
-/// How a certificate that is refused is renewed.
 /// Rounds: 200 ms that were asked for are 199.99 a moment later.
 fn milliseconds(time: Duration) -> Duration {
     Duration::from_millis((time.as_secs_f64() * 1e3).round() as u64)
 }
 
+/// How a certificate that is refused is renewed.
 fn renewal(causes: &[Cause]) -> &'static str {
     if causes.iter().any(|cause| cause.why.contains(" was revoked ")) {
         return "raftctl cert renew ROLE/NAME --new-key    (where the authority is)";

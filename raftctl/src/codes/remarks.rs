@@ -16,14 +16,14 @@ NO_QUORUM 402 Unhealthy "no quorum"
 served; nothing that was acknowledged is lost. Bring back enough voters with their data
 directories: then it goes on by itself. Wiped nodes do not count."
 
-CERTIFICATE_ENDS 403 Degraded "a certificate ends soon"
+CERTIFICATE_ENDS 403 Done "a certificate ends soon"
 "The node's certificate ends within 30 days (a short one: within a third of its time), or has ended.
 Nodes whose certificate has expired are refused by all others. `raftctl cert renew --all`, where the
 authority is, renews the nodes' over the wire, without a restart, and the operator's. For a node
 that does not answer it says which file goes where; after `systemctl reload-or-restart raftd` there
 the node uses it. Files that were replaced are also noticed within ten seconds."
 
-DISK_FILLS 404 Degraded "a disk fills up"
+DISK_FILLS 404 Done "a disk fills up"
 "A database writes before it deletes: a flush or a compaction needs room for its whole result. A
 node adds up what its own may need (`status -o json`: diskNeededBytes), and less than twice of that
 is free on the file system with its data directory. With less than that it takes no new data
@@ -41,7 +41,7 @@ WAITED 407 Unknown "waited in vain"
 "`status --wait` looked until --timeout passed, and the cluster was never as wanted. The message
 says how it was last."
 
-MISPLACED 408 Degraded "nodes are not where the others look for them"
+MISPLACED 408 Done "nodes are not where the others look for them"
 "A node answers, but at another address than the configuration in the log has, and other nodes do
 not reach it at that one. It has moved, with its data directory, and nothing is lost.
 While a majority serves, tell the cluster: `raftctl member update NAME --address HOST:PORT`.

@@ -485,3 +485,13 @@ fn two_processes_of_one_member_are_named_when_it_is_no_restart() {
         "n3: two processes have been connected to n1",
     );
 }
+
+/// Whoever watches the exit code by a page waited in vain for one that was never there.
+#[test]
+fn a_page_says_the_exit_code_that_its_remark_makes() {
+    for page in codes::pages().filter(|page| page.code.to_string().starts_with("R04")) {
+        let is_grave = GRAVE.contains(&page.code);
+        assert!(is_grave || page.exit != Exit::Degraded, "{}: nothing is degraded", page.code);
+        assert!(!is_grave || page.exit != Exit::Done, "{}: it is degraded", page.code);
+    }
+}

@@ -85,8 +85,13 @@ pub(crate) fn holdings(invocation: &Invocation, dir: Option<&Path>) -> Result<Ve
     Ok(vec![authority, Holding { name, whose, certificate, ca: Some(ca), key: Some(key) }])
 }
 
-/// Finds a holder by name, or a node by its id.
+/// Finds a holder by name, with its role or without, or a node by its id.
 pub(crate) fn pick<'a>(known: &'a [Holding], what: &str) -> Option<&'a Holding> {
+    let what = match what.split_once('/') {
+        Some(("operator", "operator")) => "operator",
+        Some(("node", name)) => name,
+        Some(_) | None => what,
+    };
     let is_id = |held: &&Holding| match &held.whose {
         Whose::Node(node) => node.id.to_string() == what,
         Whose::Authority | Whose::Operator | Whose::File => false,
