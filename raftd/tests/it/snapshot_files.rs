@@ -107,11 +107,13 @@ async fn a_rotten_snapshot_is_set_aside_and_another_one_made() {
     leave_behind(&mut cluster, follower).await;
     let leader = cluster.leader().await;
     client.snapshot(&cluster.nodes[leader].address, SnapshotRequest::Take).await.unwrap();
-    for path in files(&cluster.nodes[leader], "snap") {
-        let mut bytes = fs::read(&path).unwrap();
+    // Beside the one that was asked for there may be one that was made for the follower.
+    let spoiled = files(&cluster.nodes[leader], "snap");
+    for path in &spoiled {
+        let mut bytes = fs::read(path).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
-        fs::write(&path, bytes).unwrap();
+        fs::write(path, bytes).unwrap();
     }
     cluster.nodes[follower].start();
     let goal = until(&cluster, leader, |_| true).await.commit;
@@ -120,7 +122,8 @@ async fn a_rotten_snapshot_is_set_aside_and_another_one_made() {
     let aside = files(&cluster.nodes[leader], "damaged");
     assert_eq!(aside, [PathBuf::from(&status.snapshot_damaged)]);
     let log = cluster.nodes[leader].logged("a snapshot is damaged").await;
-    assert_eq!(log.matches("a snapshot is damaged").count(), 1, "{log}");
+    let told = log.matches("a snapshot is damaged").count();
+    assert!((1..=spoiled.len()).contains(&told), "{log}");
     fs::remove_file(&aside[0]).unwrap();
     until(&cluster, leader, |status| status.snapshot_damaged.is_empty()).await;
 }

@@ -62,10 +62,14 @@ fn flushing() -> Flushing {
     }
 }
 
-fn lane_with(
-    flushing: Flushing,
-    removed: Removed,
-) -> (Apply, mpsc::Receiver<Done>, Arc<Mutex<Vec<u64>>>, TempDir) {
+type Lane = (Apply, mpsc::Receiver<Done>, Arc<Mutex<Vec<u64>>>, TempDir);
+
+fn lane_with(flushing: Flushing, removed: Removed) -> Lane {
+    lane_alive(flushing, removed, Alive::new().0)
+}
+
+/// A lane whose threads can be waited for.
+fn lane_alive(flushing: Flushing, removed: Removed, alive: Alive) -> Lane {
     let (reports, reported) = mpsc::channel(REPORTS_MAX);
     let read = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&read);
@@ -77,7 +81,7 @@ fn lane_with(
     let directory = tempdir().expect("a directory");
     let store = StateStore::open(directory.path()).expect("an empty store");
     let host = Host::open(store, Arc::new(Kv)).expect("an empty store");
-    let apply = Apply::start(host, disk, flushing, (reports, Alive::new().0), removed);
+    let apply = Apply::start(host, disk, flushing, (reports, alive), removed);
     (apply.expect("a thread"), reported, read, directory)
 }
 
@@ -300,7 +304,8 @@ fn a_state_counts_as_read_through_only_if_all_of_it_was_read() {
         scrubbed: Arc::new(move |bytes| read.store(bytes, Ordering::Relaxed)),
         ..flushing()
     };
-    let (mut lane, mut reported, _, _directory) = lane_with(flushing, Removed::default());
+    let (alive, gone) = Alive::new();
+    let (mut lane, mut reported, _, _directory) = lane_alive(flushing, Removed::default(), alive);
     // More than is read before it is looked whether there is room.
     let value = Bytes::from(vec![7; 200_000]);
     let entries = (1..=8).map(|index| put_value(index, value.clone())).collect();
@@ -315,6 +320,8 @@ fn a_state_counts_as_read_through_only_if_all_of_it_was_read() {
     wait("it is read", || whole.load(Ordering::Relaxed) > 0);
     drop(reported);
     lane.finish().join().expect("no panic");
+    // The process ends next, and RocksDB with it: nobody may read any more.
+    assert!(gone.wait(Duration::from_secs(60)), "a thread reads on");
 }
 
 /// Waits until something is so.
