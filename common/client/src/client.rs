@@ -225,6 +225,12 @@ impl Client {
             self.shared.pool.closed((endpoint, named), &connection).await
         };
         let passage = manner.passage(request);
+        // That there was no time tells nothing of the node: it may itself wait so long before it says
+        // why it cannot help.
+        let precise = |precision| {
+            let short = asked.elapsed() < ANSWER_PATIENCE_MIN * 9 / 10;
+            if short { Precision::Nothing } else { precision }
+        };
         let answered = tokio::select! {
             answered = connection.call_until(request, &passage, manner.patience) => answered,
             gone = gone => Err(CallError::Lost(gone)),
@@ -239,7 +245,7 @@ impl Client {
                 Ok(Attempt::Failed { why, reply: Some(reply) })
             }
             Ok(response) => Ok(Attempt::Done(response)),
-            Err(CallError::NotSent(why)) => failed(why, Precision::Silence, false),
+            Err(CallError::NotSent(why)) => failed(why, precise(Precision::Silence), false),
             Err(CallError::Lost(why)) if had_effect => {
                 self.remember(None);
                 Err(unknown(format!("{endpoint}: {why}")))
@@ -248,13 +254,7 @@ impl Client {
             Err(CallError::Late) if had_effect => {
                 Err(unknown(format!("{endpoint} did not answer within the deadline")))
             }
-            Err(CallError::Late) => {
-                // That there was no time to answer tells nothing of the node: it may itself wait so
-                // long before it says why it cannot.
-                let short = asked.elapsed() < ANSWER_PATIENCE_MIN * 9 / 10;
-                let precision = if short { Precision::Nothing } else { Precision::Mute };
-                failed(LATE.into(), precision, true)
-            }
+            Err(CallError::Late) => failed(LATE.into(), precise(Precision::Mute), true),
         }
     }
 
