@@ -225,8 +225,8 @@ impl Client {
             self.shared.pool.closed((endpoint, named), &connection).await
         };
         let passage = manner.passage(request);
-        // That there was no time tells nothing of the node: it may itself wait so long before it says
-        // why it cannot help.
+        // That there was no time tells nothing of the node: it may itself wait so long before it
+        // says why it cannot help.
         let precise = |precision| {
             let short = asked.elapsed() < ANSWER_PATIENCE_MIN * 9 / 10;
             if short { Precision::Nothing } else { precision }
