@@ -108,8 +108,9 @@ impl Search {
         let Why { text, precision, reached } = why;
         if !reached {
             tracing::debug!("{endpoint} is not reached: {text}");
-            // What it said before does not tell why nothing was taken since.
-            self.busy.take_if(|(busy, _)| busy == endpoint);
+            // What it said before does not tell why nothing was taken since; that there was no time
+            // to ask it again does not either.
+            self.busy.take_if(|(busy, _)| busy == endpoint && precision != Precision::Nothing);
         }
         self.asked.insert(endpoint.to_owned());
         self.notes += 1;
@@ -278,6 +279,11 @@ mod tests {
         search.heard("n1:1", &busy);
         search.failed("n1:1", why("connection refused", Precision::Refused, false));
         assert!(!is_busy(search), "it has gone itself");
+        let mut search = Search::new();
+        search.failed("n1:1", why("busy", Precision::Refused, true));
+        search.heard("n1:1", &busy);
+        search.failed("n1:1", why("no time", Precision::Nothing, false));
+        assert!(is_busy(search), "nobody knows anything else");
     }
 
     fn causes(search: Search) -> Vec<String> {

@@ -126,8 +126,9 @@ async fn a_node_answers_and_shows_that_it_lives_while_its_state_is_made_anew() {
     let client = running.client(&operator).unwrap();
     client.query(Bytes::from_static(b"none"), Consistency::Linearizable).await.unwrap();
 
-    rot(&data);
+    // Closed first: a compaction may find the damage before anybody reads it.
     gate.is_closed.store(true, Ordering::SeqCst);
+    rot(&data);
     let address = running.local_address().to_string();
     until_refused(&client, &address).await;
     gate.is_reached().await;

@@ -1,7 +1,6 @@
 //! A state whose files rot: wherever that is found, nothing is read from it any more, the node
 //! makes its state anew by itself, and the cluster goes on.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt as _;
@@ -45,32 +44,47 @@ pub(crate) fn state_of(data: &Path) -> PathBuf {
 }
 
 fn tables(data: &Path) -> Vec<PathBuf> {
-    let all = fs::read_dir(state_of(data)).unwrap().map(|child| child.unwrap().path());
+    tables_in(&state_of(data))
+}
+
+fn tables_in(state: &Path) -> Vec<PathBuf> {
+    let Ok(all) = fs::read_dir(state) else { return Vec::new() };
+    let all = all.map(|child| child.unwrap().path());
     all.filter(|path| path.extension().is_some_and(|it| it == "sst")).collect()
 }
 
-/// Flips bytes all over the first part of each of the state's tables, where the values are: what is
-/// read when a database is opened stays whole. A database that is open may put tables in others'
-/// places meanwhile: those rot too.
+/// Damages the first part of each of the state's tables all over, where the values are: what is
+/// read when a database is opened stays whole. A database that is open may be about to put tables
+/// in others' places, with what it has read before: those are damaged too, until none comes.
 pub(crate) fn rot(data: &Path) {
-    let mut rotten = HashSet::new();
-    while let Some(table) = tables(data).into_iter().find(|table| !rotten.contains(table)) {
-        let file = match fs::OpenOptions::new().read(true).write(true).open(&table) {
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            opened => opened.unwrap(),
-        };
-        let size = file.metadata().unwrap().len();
-        let mut at = 100;
-        while at < size.saturating_sub(size / 4 + 4_096) {
-            let mut byte = [0];
-            file.read_exact_at(&mut byte, at).unwrap();
-            file.write_all_at(&[byte[0] ^ 0x5a], at).unwrap();
-            at += 512;
+    let state = state_of(data);
+    let listed = || -> Vec<(PathBuf, u64)> {
+        let size = |table: PathBuf| fs::metadata(&table).ok().map(|it| (table, it.len()));
+        let mut all: Vec<_> = tables_in(&state).into_iter().filter_map(size).collect();
+        all.sort();
+        all
+    };
+    assert!(!listed().is_empty(), "the state is on the disk");
+    loop {
+        let before = listed();
+        for (table, size) in &before {
+            let file = match fs::OpenOptions::new().write(true).open(table) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                opened => opened.unwrap(),
+            };
+            let mut at = 100;
+            while at < size.saturating_sub(size / 4 + 4_096) {
+                file.write_all_at(b"rotten", at).unwrap();
+                at += 512;
+            }
+            file.sync_all().unwrap();
         }
-        file.sync_all().unwrap();
-        rotten.insert(table);
+        std::thread::sleep(Duration::from_millis(200));
+        // It may be found meanwhile, and the state set aside.
+        if listed() == before || !state.exists() {
+            return;
+        }
     }
-    assert!(!rotten.is_empty(), "the state is on the disk");
 }
 
 fn manifest(state: &Path) -> PathBuf {
