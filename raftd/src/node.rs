@@ -187,7 +187,6 @@ impl Node {
             Done::Flushed { index, state_bytes } => {
                 self.gauges.set_state_bytes(state_bytes);
                 self.replica.step(now, Input::Flushed { index, state_bytes });
-                self.end_slow_sending();
             }
             Done::Unflushed => {
                 self.snapshots.has_no_room();

@@ -171,6 +171,13 @@ pub enum SnapshotAction {
         /// The last entry of the file.
         last: EntryId,
     },
+    /// End a sending: more is written meanwhile than the log can keep for it. It need not be told.
+    GiveUp {
+        /// Which sending.
+        number: u64,
+        /// The follower.
+        to: NodeId,
+    },
     /// End all sending: this node leads no more. None of it need be told.
     StopSending,
     /// Receive what is offered; to be told by [`SnapshotNews::Received`].

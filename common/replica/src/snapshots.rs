@@ -211,11 +211,6 @@ impl Snapshots {
         true
     }
 
-    /// Says whether a file is still to be sent to this follower.
-    pub(crate) fn sends(&self, number: u64, to: NodeId) -> bool {
-        self.sending.get(&to).is_some_and(|sending| sending.number == number)
-    }
-
     /// Looks how far followers are, in a log from `base` to `end`. Gives those up behind whose
     /// snapshot there is too much log, and returns which of them are being sent one.
     pub(crate) fn follow(
@@ -227,7 +222,13 @@ impl Snapshots {
     ) -> Vec<NodeId> {
         self.holds.follow(now, ends, matched, &outgrown);
         let slow = self.sending.extract_if(.., |_, sending| outgrown(sending.last.index));
-        slow.map(|(to, _)| to).collect()
+        let slow: Vec<(NodeId, Sending)> = slow.collect();
+        let give_up = |(to, sending): &(NodeId, Sending)| {
+            let (number, to) = (sending.number, *to);
+            SnapshotAction::GiveUp { number, to }
+        };
+        self.todo.extend(slow.iter().map(give_up));
+        slow.into_iter().map(|(to, _)| to).collect()
     }
 
     /// This node leads no more: other leaders' snapshots count.

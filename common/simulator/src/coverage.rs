@@ -191,6 +191,7 @@ met! {
         SnapshotMade: "snapshots made",
         SnapshotSent: "snapshots sent",
         SnapshotDeleted: "snapshots deleted for newer ones",
+        TransferGivenUp: "snapshots on their way given up, since the log outgrew them",
         SnapshotReceived: "snapshots received and durable",
         Installed: "snapshots installed",
     }

@@ -48,6 +48,10 @@ impl World {
             SnapshotAction::Send { number, to, term, last } => {
                 return self.send_snapshot(at, (number, to), term, last);
             }
+            SnapshotAction::GiveUp { number, to: _ } => {
+                self.coverage.meet(Met::TransferGivenUp);
+                self.nodes[at].sending.remove(&number);
+            }
             // What has left this node may still arrive; nobody waits for how it ends.
             SnapshotAction::StopSending => self.nodes[at].sending.clear(),
             SnapshotAction::Receive { offer } => {

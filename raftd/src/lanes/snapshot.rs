@@ -159,14 +159,13 @@ impl SnapshotLane {
         }
     }
 
-    /// Ends some of the sendings, and returns to whom they were.
-    pub(crate) fn end_sending(&mut self, is_over: impl Fn(u64, NodeId) -> bool) -> Vec<NodeId> {
-        let over = self.sending.extract_if(.., |to, sending| is_over(sending.number, *to));
-        let end = |(to, sending): (NodeId, Sending)| {
-            sending.task.abort();
-            to
-        };
-        over.map(end).collect()
+    /// Ends a sending; says whether it was going on.
+    pub(crate) fn give_up(&mut self, number: u64, to: NodeId) -> bool {
+        let mut given_up = self
+            .sending
+            .extract_if(.., |receiver, sending| *receiver == to && sending.number == number);
+        let sending = given_up.next();
+        sending.inspect(|(_, sending)| sending.task.abort()).is_some()
     }
 
     /// Returns how much of a snapshot a peer has been sent, and its size, in bytes.

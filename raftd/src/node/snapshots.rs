@@ -29,6 +29,7 @@ impl Node {
             SnapshotAction::Send { number, to, term, last } => {
                 self.send_snapshot(now, (number, to), term, last);
             }
+            SnapshotAction::GiveUp { number, to } => self.give_up_sending(number, to),
             SnapshotAction::StopSending => self.snapshots.stop_sending(),
             SnapshotAction::Receive { offer } => self.snapshots.receive(offer),
             SnapshotAction::Decline { offer } => self.snapshots.decline(offer),
@@ -53,20 +54,17 @@ impl Node {
         }
     }
 
-    /// Ends sendings that the replica wants no longer.
-    pub(super) fn end_slow_sending(&mut self) {
-        // Who leads no more ends all of them, for another reason.
-        if !self.leads() {
+    /// Ends a sending that the log has outgrown.
+    fn give_up_sending(&mut self, number: u64, to: NodeId) {
+        // It may have ended just now.
+        if !self.snapshots.give_up(number, to) {
             return;
         }
-        let replica = &self.replica;
-        for to in self.snapshots.end_sending(|number, to| !replica.sends(number, to)) {
-            self.count_snapshot(Snapshot::Sent(Ended::Failed));
-            let why = "more was written meanwhile than its way carries, or than the disk has room \
-                       for: it is given up, and another one is sent";
-            if repeat::may(Kind::Transfer, to, why) {
-                tracing::info!(name: "snapshot-not-delivered", %to, why, "snapshot not delivered");
-            }
+        self.count_snapshot(Snapshot::Sent(Ended::Failed));
+        let why = "more was written meanwhile than its way carries, or than the disk has room for: \
+                   it is given up, and another one is sent";
+        if repeat::may(Kind::Transfer, to, why) {
+            tracing::info!(name: "snapshot-not-delivered", %to, why, "snapshot not delivered");
         }
     }
 

@@ -1,6 +1,6 @@
 //! News of the snapshots: what the driver tells of them, and what the core is told of that.
 
-use consensus::{EntryId, Input as Raw, LogIndex, NodeId, Rejection, RequestId, Timestamp};
+use consensus::{EntryId, Input as Raw, LogIndex, Rejection, RequestId, Timestamp};
 
 use super::Replica;
 use crate::input::{SnapshotNews, Transfer};
@@ -50,13 +50,6 @@ impl Replica {
                 }
             }
         }
-    }
-
-    /// Says whether a snapshot is still to be sent, as [`crate::SnapshotAction::Send`] named it: to
-    /// be asked behind each [`crate::Input::Flushed`]. If not, the sending is to be ended; how it
-    /// ends need not be told.
-    pub fn sends(&self, number: u64, to: NodeId) -> bool {
-        self.snapshots.sends(number, to)
     }
 
     /// An operator reads a piece of a snapshot's file: it stays for a while, so that the next one
