@@ -188,9 +188,15 @@ fn late(bundles: &Bundles, missing: &[usize], reasons: &[String]) -> Report {
             .help("take the context, and the directory, from where that cluster was made");
     }
     let message = format!("{} of {} nodes do not answer yet", missing.len(), nodes.len());
-    Report::new(codes::INIT_WAITED, message).causes(missing.iter().map(cause).collect()).help(
-        format!("{}    (goes on where it was)", again(&bundles.plan.name, bundles.directory())),
-    )
+    let command = again(&bundles.plan.name, bundles.directory());
+    let report = Report::new(codes::INIT_WAITED, message)
+        .causes(missing.iter().map(cause).collect())
+        .help(format!("{command}    (goes on where it was)"));
+    // Where they are is known to nobody here, if the context that knew it is gone.
+    match bundles.record() {
+        Ok(Some(_)) => report.help("raftctl status -e HOST:PORT    (if the nodes have moved)"),
+        Ok(None) | Err(_) => report,
+    }
 }
 
 fn is_expected(node: &PlannedNode, status: &NodeStatus) -> Result<()> {

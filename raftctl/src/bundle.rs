@@ -8,6 +8,8 @@
 //! DIR/NAME-n1/           ca.crt, node.crt, node.key, raftd.toml
 //! DIR/tokens/            tokens by which hosts enrol: what checks a proof, not what makes one
 //! DIR/NAME-n4.token      a token until it is used, for the operator to carry
+//! DIR/added.toml         nodes that were added later, with their ids
+//! DIR/removed.toml       ids of nodes that were removed
 //! DIR/bootstrap.record   written once, before it is sent to anybody
 //! DIR/bootstrap-X.record that of a former history, since a snapshot was restored
 //! DIR/bootstrap-X.begun  as long as nobody may have the history of that record
@@ -37,6 +39,7 @@ pub(crate) mod holdings;
 mod issued;
 mod newcomers;
 mod plan;
+mod removed;
 pub(crate) mod rotation;
 mod successor;
 mod tokens;
@@ -63,7 +66,7 @@ const OPERATOR: &str = "operator";
 pub(crate) struct Bundles {
     directory: PathBuf,
     /// Held as long as this value lives, one `init` or `dev` at a time; who only looks needs none.
-    _locks: Vec<Arc<Lock>>,
+    locks: Vec<Arc<Lock>>,
     /// What the operator wants.
     pub(crate) plan: Plan,
     /// The authority's fingerprint.
@@ -113,25 +116,18 @@ impl Bundles {
         let fingerprint = authority.fingerprint().to_owned();
         let (directory, renewed) = (directory.to_owned(), false);
         let (corrected, notes) = (correction.lines, Vec::new());
-        let mut bundles = Self {
-            directory,
-            _locks: locks,
-            plan,
-            fingerprint,
-            created,
-            renewed,
-            corrected,
-            notes,
-        };
+        let mut bundles =
+            Self { directory, locks, plan, fingerprint, created, renewed, corrected, notes };
         // While another authority takes its place, everybody trusts both.
         let authority = bundles.present_authority()?;
         for node in &correction.dropped {
             bundles.put_aside(node, "dropped")?;
         }
-        let known = bundles.known()?;
+        let (known, removed) = (bundles.known()?, bundles.removed()?);
         for node in &bundles.plan.nodes {
             // A name that was given again is another node's, and so is what lies under it.
-            if known.values().any(|other| other.name == node.name && other.id > node.id) {
+            let is_another = |other: &PlannedNode| other.name == node.name && other.id > node.id;
+            if removed.contains(&node.id) || known.values().any(is_another) {
                 continue;
             }
             let note = bundles.prepare_node(&authority, node, &settings(node))?;
@@ -150,7 +146,7 @@ impl Bundles {
         plan::name_in(directory)?;
         Self::settle(directory)?;
         let locks = vec![Arc::new(lock(directory, ".add.lock")?)];
-        Ok(Self { _locks: locks, ..Self::beside(directory)? })
+        Ok(Self { locks, ..Self::beside(directory)? })
     }
 
     /// Keeps others from writing certificates here as long as what is returned lives. Whoever adds
@@ -159,7 +155,7 @@ impl Bundles {
     /// # Errors
     /// If another raftctl writes some for long.
     pub(crate) async fn writing_certificates(mut self) -> Result<Self> {
-        self._locks.push(Arc::new(self.lock_certificates().await?));
+        self.locks.push(Arc::new(self.lock_certificates().await?));
         Ok(self)
     }
 
@@ -184,7 +180,7 @@ impl Bundles {
         let directory = directory.to_owned();
         let (created, renewed) = (false, false);
         let (corrected, notes) = (Vec::new(), Vec::new());
-        Ok(Self { directory, _locks: locks, plan, fingerprint, created, renewed, corrected, notes })
+        Ok(Self { directory, locks, plan, fingerprint, created, renewed, corrected, notes })
     }
 
     /// Says what another list of nodes would change in the plan; nothing if there is none yet.

@@ -130,7 +130,7 @@ impl Bundles {
         let bad = || Report::new(codes::LOCAL_FILE, format!("{}: no plan", path.display()));
         Ok(Self {
             directory: directory.to_owned(),
-            _locks: Vec::new(),
+            locks: Vec::new(),
             plan: plan.ok_or_else(bad)?,
             fingerprint: String::new(),
             created: false,
@@ -162,10 +162,10 @@ impl Bundles {
     }
 
     /// Returns the authority's certificate, the operator's, and each node's that was planned or
-    /// added; of several nodes of a name the last, whose bundle it is.
+    /// added and not removed; of several nodes of a name the last, whose bundle it is.
     ///
     /// # Errors
-    /// If the list of added nodes cannot be read.
+    /// If the list of added or removed nodes cannot be read.
     pub(crate) fn holdings(&self) -> Result<Vec<Holding>> {
         let ca = self.directory.join("ca");
         let authority = PemPaths {
@@ -177,10 +177,10 @@ impl Bundles {
             Holding::new(AUTHORITY, Whose::Authority, authority),
             Holding::new(OPERATOR, Whose::Operator, self.operator()),
         ];
-        let known = self.known()?;
+        let (known, removed) = (self.known()?, self.removed()?);
         for node in known.values() {
             let later = |other: &PlannedNode| other.name == node.name && other.id > node.id;
-            if !known.values().any(later) {
+            if !removed.contains(&node.id) && !known.values().any(later) {
                 let files = PemPaths::in_directory(&self.node_directory(node), NODE);
                 all.push(Holding::new(&node.name, Whose::Node(node.clone()), files));
             }

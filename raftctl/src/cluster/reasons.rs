@@ -9,7 +9,7 @@ use consensus::{NodeId, RoleKind, Verdict as Vote};
 use crate::cluster::links::{Link, link};
 use crate::cluster::memory::forgotten;
 use crate::cluster::remarks::{list, members};
-use crate::cluster::survey::Survey;
+use crate::cluster::survey::{Row, Silence, Survey};
 use crate::cluster::verdict::{Health, Verdict};
 use crate::report::Report;
 
@@ -78,6 +78,13 @@ pub(crate) fn unreachable(survey: &Survey) -> Report {
         () if found.contains(&Common::Generation) => Common::Generation,
         () => Common::Nothing,
     };
+    Report::from_client(client::ClientError::Unreachable { causes, common })
+}
+
+/// Says that this node did not answer, and why.
+pub(crate) fn silent(row: &Row, silence: &Silence) -> Report {
+    let cause = client::Cause { endpoint: row.address.clone(), why: silence.why.clone() };
+    let (causes, common) = (vec![cause], silence.common);
     Report::from_client(client::ClientError::Unreachable { causes, common })
 }
 

@@ -215,8 +215,15 @@ fn answered(
     if let Some(ms) = status.applied_stalled_ms.filter(|ms| *ms >= STUCK_MS) {
         let waiting = units::count(status.commit.saturating_sub(status.applied));
         let ago = units::age(ms);
-        let text = format!("its state machine has stood still for {ago}: {waiting} entries wait");
-        say(text, codes::STUCK);
+        // Its log begins behind what it has applied: what lies between comes with the snapshot.
+        if status.applied + 1 < status.first {
+            let text = format!("has been installing a snapshot for {ago}: {waiting} entries wait");
+            say(text, codes::BEHIND);
+        } else {
+            let text =
+                format!("its state machine has stood still for {ago}: {waiting} entries wait");
+            say(text, codes::STUCK);
+        }
     }
     if let Some(leader) = leader.filter(|leader| leader.node != status.node) {
         found.extend(following(survey, leader, status.node));

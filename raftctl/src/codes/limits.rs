@@ -20,7 +20,9 @@ A node of the old history that still runs after a restore holds nothing that cou
 there, move its data directory away, and let it join again: `raftctl member add NAME=HOST:PORT`.
 If it is the context that is old, since the restore was made with another one: look with `raftctl
 status --context NAME` where the restore was made, then add the context anew: `raftctl context
-remove NAME`, `raftctl context add NAME`. It learns the history of the first node that answers."
+remove NAME`, then `raftctl context add NAME -e HOST:PORT --ca ca.crt --cert operator.crt --key
+operator.key` with the files that `raftctl context show NAME` named. It learns the history of the
+first node that answers."
 
 STILL_SERVES 462 Refused "the cluster serves, and a restore would begin another one"
 "`raftctl snapshot restore` is for a cluster whose majority is lost for good: it begins a new

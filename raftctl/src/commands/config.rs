@@ -6,6 +6,7 @@ use client::Client;
 use protocol::{ConfigurationAnswer, ConfigurationRequest};
 use tokio::task::JoinSet;
 
+use crate::cluster::reasons::silent;
 use crate::cluster::{Row, Survey};
 use crate::codes;
 use crate::invocation::Invocation;
@@ -89,12 +90,11 @@ async fn one(
     row: &Row,
     request: ConfigurationRequest,
 ) -> Result<ConfigurationAnswer> {
-    if let Err(silence) = &row.answer {
-        return Err(Report::new(codes::UNREACHABLE, silence.why.clone()));
-    }
-    let answer = client.configuration(&row.address, request).await;
-    answer.map_err(|error| {
-        let mut report = Report::from(error);
+    let answer = match &row.answer {
+        Ok(_) => client.configuration(&row.address, request).await.map_err(Report::from),
+        Err(silence) => Err(silent(row, silence)),
+    };
+    answer.map_err(|mut report| {
         if let Some(cause) = report.causes.first() {
             report.message = cause.why.clone();
         }

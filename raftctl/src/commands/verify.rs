@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use state_machine::{SystemAnswer, SystemQuery};
 
 use crate::cluster::Survey;
+use crate::cluster::reasons::unreachable;
 use crate::codes;
 use crate::exit::Exit;
 use crate::invocation::Invocation;
@@ -61,6 +62,9 @@ async fn verify(
     survey: &Survey,
     args: VerifyArgs,
 ) -> Result<()> {
+    if survey.answers().next().is_none() {
+        return Err(unreachable(survey));
+    }
     let (mut nodes, mut silent) = (Vec::new(), Vec::new());
     for row in &survey.rows {
         let has_state = row.answer.as_ref().is_ok_and(|status| status.generation.is_some());

@@ -127,6 +127,10 @@ fn what_stands_still_is_named() {
     check(&commit, Health::Degraded, Some(1), "n1: leads, but has committed nothing for 4 s");
     let applied = after(2, |two| (two.applied, two.applied_stalled_ms) = (4, Some(5_000)));
     check(&applied, Health::Degraded, Some(1), "n2: its state machine has stood still for 5 s");
+    let installs = after(2, |two| {
+        (two.first, two.applied, two.applied_stalled_ms) = (8, 4, Some(5_000));
+    });
+    check(&installs, Health::Degraded, Some(1), "n2: has been installing a snapshot for 5 s");
     let a_moment = after(2, |two| (two.applied, two.applied_stalled_ms) = (4, Some(900)));
     check(&a_moment, Health::Healthy, Some(1), "");
 }

@@ -172,6 +172,7 @@ async fn visit(
         return Ok(());
     }
     let nodes = Nodes::ask(invocation, bundles).await?;
+    work.part_with(&bundles.removed()?);
     let validity = args.lifetime.duration();
     let trusted = authority.trust_pem();
     let authorities = args.authority.then_some(trusted.as_str());

@@ -19,6 +19,7 @@ use crate::exit::Exit;
 use crate::invocation::Invocation;
 use crate::output::View;
 use crate::output::table::Rows;
+use crate::output::units::printable;
 use crate::report::{Report, Result, told};
 
 /// Rotation of the authority.
@@ -376,10 +377,13 @@ fn all_of(visits: &[Visit], again: &str) -> Result<()> {
         true => "no node answered".to_owned(),
         false => format!("not every node has taken it: {}", reasons.join("; ")),
     };
-    Err(Report::new(codes::NODES_MISSING, message)
-        .help(format!("{again}    (goes on when they are there)"))
-        .help("raftctl member remove NAME    (a node that is gone for good)")
-        .help("raftctl cert rotate abort    (goes back)"))
+    let report = Report::new(codes::NODES_MISSING, message)
+        .help(format!("{again}    (goes on when they are there)"));
+    let gone = failed.iter().map(|visit| {
+        let name = printable(visit.name.as_bytes());
+        format!("raftctl member remove {name}    (if {name} is gone for good)")
+    });
+    Err(gone.fold(report, Report::help).help("raftctl cert rotate abort    (goes back)"))
 }
 
 /// Shows what a step would do, and which nodes it would not find.

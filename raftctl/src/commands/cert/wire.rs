@@ -7,13 +7,14 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use certs::{Authority, CheckedRequest, Identity, Role, Validity};
-use client::{Client, ClientError};
+use client::{Client, ClientError, Consistency};
 use protocol::{CertificateAnswer, CertificateRequest};
 
 use crate::bundle::Bundles;
 use crate::bundle::holdings::Whose;
 use crate::cluster::{Row, Survey};
 use crate::codes;
+use crate::commands::member::history::tombstones;
 use crate::invocation::Invocation;
 use crate::look::look;
 use crate::output::units::printable;
@@ -61,6 +62,7 @@ impl Nodes {
         let target = Target::of(bundles)?;
         let client = target.client(invocation.global.timeout)?;
         let mut survey = look(&client, &target.nodes).await;
+        part_with_removed(&client, &survey, bundles).await?;
         let planned = bundles.holdings()?.into_iter().filter_map(|held| match held.whose {
             Whose::Node(node) => Some((node.name, node.id)),
             Whose::Authority | Whose::Operator | Whose::File => None,
@@ -202,6 +204,18 @@ pub(super) struct Used {
     pub(super) key: String,
     /// Whom it trusts, as PEM.
     pub(super) authorities: String,
+}
+
+/// Lets no certificate be renewed any more of who was removed, where that can be learned.
+async fn part_with_removed(client: &Client, survey: &Survey, bundles: &Bundles) -> Result<()> {
+    let Some(leader) = survey.leader().filter(|_| bundles.is_writing()) else { return Ok(()) };
+    match tombstones(client, Consistency::Linearizable).await {
+        Ok(removed) => {
+            bundles.part_with(removed.iter().map(|grave| grave.id), &leader.configuration)
+        }
+        // Nothing depends on it now: whoever asks the next time learns it.
+        Err(_) => Ok(()),
+    }
 }
 
 /// Returns the id of a row's node: what it says itself, else what the configuration says, else what

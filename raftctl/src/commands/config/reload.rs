@@ -81,7 +81,7 @@ fn judge(asked: &[Asked], results: &[Option<&Reloaded>]) -> Result<()> {
     if bad.len() < asked.len() {
         report.exit = codes::page(codes::CONFIG_PARTIAL).exit;
     }
-    Err(report.help("mend the file, then again: raftctl config reload --all --dry-run"))
+    Err(report.help("mend the file, then: raftctl config reload --all    (--dry-run: looks only)"))
 }
 
 fn result(asked: &Asked) -> Result<Option<&Reloaded>> {

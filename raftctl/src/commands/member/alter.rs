@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use certs::Right;
 use client::{Client, Consistency};
-use consensus::NodeId;
+use consensus::{Configuration, NodeId};
 use serde_json::json;
 use state_machine::Tombstone;
 use state_machine::text::inert;
 
-use super::{catch_up, foreseen, history};
+use super::{authority, catch_up, foreseen, history};
 use crate::addresses;
 use crate::change::{Draft, Present, Tolerances, carry_out, step_aside};
 use crate::codes;
@@ -197,6 +197,7 @@ pub(crate) async fn carry(
     let done = carry_out(client, &target.nodes, &present, draft, patience).await?;
     client.close().await;
     invocation.follow(target, &done.configuration).await;
+    part_with(invocation, target, &before, &done.configuration).await;
     let voters = present.names(draft.voters.iter().copied(), draft);
     let (index, age) = (units::count(done.index), units::age(millis(wording.began.elapsed())));
     let mut view = view("MemberChange", &before, draft, &wording.names);
@@ -211,6 +212,30 @@ pub(crate) async fn carry(
     );
     view.text = inert(&text).into_owned().into_bytes();
     invocation.output.answer(&view)
+}
+
+/// Keeps in mind who was removed, where the directory with the authority is: it signs nothing for
+/// them any more. The change is made, so that a directory that cannot be written is no failure.
+async fn part_with(
+    invocation: &Invocation,
+    target: &Target,
+    before: &Present,
+    configuration: &Configuration,
+) {
+    let gone = before.configuration.members().keys().copied();
+    let gone: Vec<NodeId> = gone.filter(|id| configuration.member(*id).is_none()).collect();
+    if gone.is_empty() {
+        return;
+    }
+    let Ok(bundles) = authority::look(invocation, None, target) else { return };
+    let noted = match bundles.lock_certificates().await {
+        Ok(_lock) => bundles.part_with(gone, configuration),
+        Err(report) => Err(report),
+    };
+    if let Err(report) = noted {
+        let why = report.message;
+        invocation.output.remark(&format!("warning: not noted who was removed: {why}"));
+    }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -4,6 +4,7 @@ use consensus::{Configuration, NodeId};
 use serde_json::json;
 
 use crate::cluster::Survey;
+use crate::cluster::reasons::unreachable;
 use crate::codes;
 use crate::invocation::Invocation;
 use crate::look::look;
@@ -54,12 +55,7 @@ pub(crate) fn configuration(survey: &Survey) -> Result<&Configuration> {
         return Ok(configuration);
     }
     if survey.answers().next().is_none() {
-        let cause = |row: &crate::cluster::Row| {
-            let why = row.answer.as_ref().err().map(|silence| silence.why.clone());
-            client::Cause { endpoint: row.address.clone(), why: why.unwrap_or_default() }
-        };
-        let causes = survey.rows.iter().map(cause).collect();
-        return Err(Report::new(codes::UNREACHABLE, "no node could be reached").causes(causes));
+        return Err(unreachable(survey));
     }
     Err(Report::new(codes::UNINITIALISED, "no node that answers has a history")
         .help("raftctl init NAME    (bootstraps a cluster that is new)")

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use super::restore::open_end;
 use crate::change::no_leader;
-use crate::cluster::reasons::unreachable;
+use crate::cluster::reasons::{silent, unreachable};
 use crate::cluster::survey::silence;
 use crate::cluster::{Row, Survey};
 use crate::codes;
@@ -247,16 +247,15 @@ async fn choose(invocation: &Invocation, wanted: Option<&str>) -> Result<(Client
         return Err(no_leader(&survey, without).help("--node NODE    (what that node has applied)"));
     }
     let best = survey.rows.iter().filter(is).max_by_key(rank);
-    let causes = survey.rows.iter().filter(is).filter_map(|row| {
-        let silence = row.answer.as_ref().err()?;
-        Some(client::Cause { endpoint: row.address.clone(), why: silence.why.clone() })
-    });
     match (best, wanted) {
-        (Some(row), _) if row.answer.is_ok() => Ok((client, row.clone())),
+        (Some(row), _) => match &row.answer {
+            Ok(_) => Ok((client, row.clone())),
+            Err(silence) => Err(silent(row, silence)),
+        },
         (None, Some(wanted)) => {
             Err(Report::new(codes::NO_NODE, format!("no node \"{wanted}\"")).help("raftctl status"))
         }
-        _ => Err(Report::new(codes::UNREACHABLE, "no node answers").causes(causes.collect())),
+        (None, None) => Err(unreachable(&survey)),
     }
 }
 

@@ -130,6 +130,39 @@ fn short_certificates_are_renewed_again_and_again_while_the_cluster_serves() {
     assert!(remark.stdout.contains("raftctl cert renew --all"), "{remark:?}");
 }
 
+/// A removed node's machine may be somebody else's by now, and the command that carries files there
+/// would have put its certificate over that node's.
+#[test]
+fn nobody_is_told_to_carry_files_to_a_node_that_was_removed() {
+    let mut world = World::new();
+    world.found(&free(3));
+    world.ok("member remove n3 --yes");
+    let kept = world.directory().join("removed.toml");
+    let listed = || world.ok("cert list").stdout;
+    let before = std::fs::read(certificate_of(&world, "n3")).unwrap();
+    assert!(listed().contains("n2") && !listed().contains("n3"), "{}", listed());
+    for line in ["cert renew --all --offline", "cert renew --all"] {
+        let said = world.ok(line);
+        assert!(!said.stdout.contains("n3") && !said.stderr.contains("n3"), "{line}: {said:?}");
+        assert_eq!(std::fs::read(certificate_of(&world, "n3")).unwrap(), before, "{line}");
+    }
+    // Whoever made the change had no directory to note it in: the cluster tells of it.
+    std::fs::remove_file(&kept).unwrap();
+    let said = world.ok("cert renew --all");
+    assert!(
+        said.stderr.contains("n3: was removed; its certificate is renewed no more"),
+        "{said:?}"
+    );
+    assert!(!said.stdout.contains("n3") && !said.stderr.contains("scp"), "{said:?}");
+    assert!(!listed().contains("n3"), "{}", listed());
+    // `init` makes nothing anew for who is gone, and the name may be given again.
+    std::fs::remove_dir_all(certificate_of(&world, "n3").parent().unwrap()).unwrap();
+    world.ok(&format!("init {CLUSTER}"));
+    assert!(!certificate_of(&world, "n3").exists());
+    world.ok(&format!("member add n3={} --bundle --prepare-only", free(1)[0]));
+    assert!(listed().contains("n3"), "{}", listed());
+}
+
 /// A lock was held as long as a node was waited for that is added, and one bundle that cannot be
 /// used kept all others from being renewed, round after round: everything ended.
 #[test]

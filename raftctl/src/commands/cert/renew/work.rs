@@ -1,11 +1,13 @@
 //! What `cert renew` is told, and what becomes of it.
 
+use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use crate::bundle::holdings::{Prepared, Whose};
+use crate::bundle::holdings::{Holding, Prepared, Whose};
 use crate::bundle::{Bundles, PlannedNode};
 use crate::commands::cert::lifetime::Lifetime;
 use crate::commands::cert::wire::Visit;
@@ -71,6 +73,21 @@ impl Work {
     /// Says whether a node has its new certificate already.
     pub(super) fn has_it(&self, node: &PlannedNode) -> bool {
         self.visits.iter().any(|visit| visit.id == node.id && visit.result.is_ok())
+    }
+
+    /// Leaves out who was removed, as it turned out: nothing is to be carried to their machines.
+    pub(super) fn part_with(&mut self, removed: &BTreeSet<NonZeroU64>) {
+        let is_gone = |holding: &Holding| match &holding.whose {
+            Whose::Node(node) => removed.contains(&node.id),
+            Whose::Authority | Whose::Operator | Whose::File => false,
+        };
+        let gone = self.renewed.iter().filter(|prepared| is_gone(&prepared.holding));
+        let note = |prepared: &Prepared| {
+            format!("{}: was removed; its certificate is renewed no more", prepared.holding.name)
+        };
+        self.notes.extend(gone.map(note));
+        self.renewed.retain(|prepared| !is_gone(&prepared.holding));
+        self.copies.retain(|node| !removed.contains(&node.id));
     }
 
     /// Says whether a node that was asked has not got its new certificate, and does not find it
