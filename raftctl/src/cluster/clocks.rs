@@ -28,7 +28,10 @@ pub(crate) fn clocks(survey: &Survey, now_unix_s: i64) -> Vec<(String, Code)> {
     let apart = APART_MS.saturating_add(took);
     told.sort_by_key(|(_, clock)| *clock);
     let middle = told[told.len() / 2].clone();
-    let is_right = |leader: &&NodeStatus| leader.clock_unix_ms.abs_diff(middle.1) <= apart;
+    // Of two clocks neither is in the middle.
+    let are_two = told.len() == 2;
+    let is_right =
+        |leader: &&NodeStatus| are_two || leader.clock_unix_ms.abs_diff(middle.1) <= apart;
     let (reference, right) = match survey.leader().filter(is_right) {
         Some(leader) => (name(leader), leader.clock_unix_ms),
         None => middle,
@@ -44,6 +47,45 @@ pub(crate) fn clocks(survey: &Survey, now_unix_s: i64) -> Vec<(String, Code)> {
         (text, codes::CLOCKS)
     };
     differs.map(line).collect()
+}
+
+/// Says whether a node's certificate holds by a node's clock.
+pub(crate) fn holds_by(status: &NodeStatus, clock: &NodeStatus) -> bool {
+    holds_at(status, i64::try_from(clock.clock_unix_ms / 1_000).unwrap_or(i64::MAX))
+}
+
+fn holds_at(status: &NodeStatus, now_unix_s: i64) -> bool {
+    (status.certificate_not_before..=status.certificate_not_after).contains(&now_unix_s)
+}
+
+/// Returns a node whose certificate holds, and does not by another one's clock; that one itself
+/// comes first.
+pub(crate) fn distrusted<'a>(
+    survey: &'a Survey,
+    by: &'a NodeStatus,
+    now_unix_s: i64,
+) -> Option<&'a NodeStatus> {
+    let wrongly = |status: &&NodeStatus| holds_at(status, now_unix_s) && !holds_by(status, by);
+    std::iter::once(by).chain(survey.answers()).find(wrongly)
+}
+
+/// Says by whose clock certificates do not hold that do: connections outlive that, and the next one
+/// is refused.
+pub(crate) fn cut_off(survey: &Survey, now_unix_s: i64) -> Vec<(String, Code)> {
+    let remark = |by: &NodeStatus| {
+        let whose = distrusted(survey, by, now_unix_s)?;
+        let (name, clock) = (survey.name(by.node), certs::utc(by.clock_unix_ms / 1_000));
+        let whose = match whose.node == by.node {
+            true => "its own certificate".to_owned(),
+            false => format!("the certificate of {}", survey.name(whose.node)),
+        };
+        let text = format!(
+            "{name}: by its clock, {clock}, {whose} does not hold: connections last, and no new \
+             one is made (timedatectl)"
+        );
+        Some((text, codes::CERTIFICATES))
+    };
+    survey.answers().filter_map(remark).collect()
 }
 
 #[cfg(test)]
@@ -74,5 +116,8 @@ mod tests {
         let leader = said([600, 0, 1], 0);
         assert_eq!(leader.len(), 1, "{leader:?}");
         assert!(leader[0].starts_with("n1: the clock is 10 minutes ahead of n"), "{leader:?}");
+        let alone = clocks(&survey(vec![Some(well(1))]), NOW + 3_600);
+        assert_eq!(alone.len(), 1, "{alone:?}");
+        assert!(alone[0].0.starts_with("this machine: the clock is 1 hour ahead"), "{alone:?}");
     }
 }

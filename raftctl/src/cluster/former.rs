@@ -11,6 +11,10 @@ use crate::context::Node;
 /// How much longer than the members others may take to answer, at least.
 const GRACE_MIN: Duration = Duration::from_millis(100);
 
+/// What becomes of a node whose history ended with a restore.
+const LEFT_BEHIND: &str = "it was left behind by a restore: stop raftd there, move its data \
+                           directory away, and let it join: raftctl member add";
+
 /// Asks all nodes that are known, and those that were before, at the same time. Of these only they
 /// are shown that answer with another history; nobody waits for one that is gone.
 pub(crate) async fn ask_with_former(client: &Client, nodes: &[Node], former: &[Node]) -> Survey {
@@ -24,7 +28,11 @@ pub(crate) async fn ask_with_former(client: &Client, nodes: &[Node], former: &[N
     let now = Instant::now();
     let until = now + GRACE_MIN.max(now - began);
     while let Ok(Some(joined)) = timeout_at(until, asking.join_next()).await {
-        let Ok((Err(silence), node)) = joined else { continue };
+        let Ok((Err(mut silence), node)) = joined else { continue };
+        // A restore from here has left it behind: that much is known of no other one.
+        if silence.common == Common::Generation {
+            silence.why = format!("{}; {LEFT_BEHIND}", silence.why);
+        }
         let is_shown = survey.rows.iter().any(|row| row.address == node.address);
         if silence.common == Common::Generation && !is_shown {
             survey.rows.push(row(&survey, node, silence));

@@ -7,7 +7,7 @@ use client::{Common, NodeStatus};
 use consensus::{Configuration, NodeId, Voters};
 
 use crate::cluster::alarms::alarms;
-use crate::cluster::clocks::clocks;
+use crate::cluster::clocks::{clocks, cut_off, distrusted, holds_by};
 use crate::cluster::links::{somebody_could_lead, tolerates};
 use crate::cluster::misplaced;
 use crate::cluster::quorum::{answering, connected_only, heard, shortage, shortage_of, tolerance};
@@ -67,6 +67,7 @@ pub(crate) fn judge(survey: &Survey, now_unix_s: i64) -> Verdict {
     }
     remarks.extend(survey.leader().and_then(|leader| alarms(survey, leader)));
     remarks.extend(clocks(survey, now_unix_s));
+    remarks.extend(cut_off(survey, now_unix_s));
     let moved = misplaced::misplaced(survey);
     remarks.extend(moved.into_iter().map(|line| (line, codes::MISPLACED)));
     let Some(configuration) = survey.configuration() else {
@@ -74,7 +75,7 @@ pub(crate) fn judge(survey: &Survey, now_unix_s: i64) -> Verdict {
     };
     let voters = configuration.voters();
     let (health, reason, tolerates) = match (survey.leader(), survey.told()) {
-        (Some(leader), _) => led(survey, leader, voters, &remarks),
+        (Some(leader), _) => led(survey, leader, now_unix_s, &remarks),
         (None, Some(told)) => out_of_reach(survey, &told, voters),
         (None, None) => leaderless(survey, voters),
     };
@@ -88,9 +89,10 @@ pub(crate) fn judge(survey: &Survey, now_unix_s: i64) -> Verdict {
 fn led(
     survey: &Survey,
     leader: &NodeStatus,
-    voters: &Voters,
+    now_unix_s: i64,
     remarks: &[Remark],
 ) -> (Health, String, usize) {
+    let voters = survey.configuration().unwrap_or(&leader.configuration).voters();
     let present = heard(survey, leader);
     if let Some(shortage) = shortage(voters, &present) {
         let name = survey.name(leader.node);
@@ -102,7 +104,9 @@ fn led(
     unfit.extend(about_to_end.map(|status| status.node));
     // It is heard as long as its connections last, and nobody makes a new one: by its own clock, or
     // by that of a client that the leader answers.
-    let uncertified = survey.answers().filter(|status| !has_certificate(status));
+    let uncertified = survey.answers().filter(|status| {
+        !holds_by(status, status) || distrusted(survey, status, now_unix_s).is_some()
+    });
     unfit.extend(uncertified.map(|status| status.node));
     let refused = |row: &&Row| {
         row.answer.as_ref().is_err_and(|silence| silence.common == Common::Certificates)
@@ -245,32 +249,40 @@ fn unused_name(configuration: &Configuration) -> String {
 fn without_configuration(survey: &Survey, remarks: Vec<Remark>) -> Verdict {
     let total = survey.rows.len();
     let answered = survey.answers().count();
+    let unknown = |reason: String, remarks| Verdict {
+        health: Health::Unknown,
+        reason,
+        tolerates: None,
+        remarks,
+    };
+    if let Some(refusal) = refused(survey) {
+        return unknown(refusal, remarks);
+    }
+    let need = total / 2 + 1;
+    // Silence says as much of the way from here as of the nodes; a machine that answers that nobody
+    // listens there tells of the node.
+    let hides = |row: &&Row| row.answer.as_ref().is_err_and(|silence| !silence.is_refusal());
+    let may_serve = survey.rows.iter().filter(hides).count() >= need;
     if answered == 0 {
-        if let Some(refusal) = refused(survey) {
-            return Verdict { health: Health::Unknown, reason: refusal, tolerates: None, remarks };
-        }
         // Nodes that were named by hand may be some of many, or none of them.
         if survey.rows.iter().all(|row| row.name == row.address) {
             let reason = match total {
                 1 => "the node named here does not answer".to_owned(),
                 _ => format!("none of the {total} nodes named here answers"),
             };
-            let reason = format!("{reason}: others may serve");
-            return Verdict { health: Health::Unknown, reason, tolerates: None, remarks };
+            return unknown(format!("{reason}: others may serve"), remarks);
         }
-        let need = total / 2 + 1;
         let reason = format!("0 of {total} nodes reachable, need {need}");
-        // Silence says as much of the way from here as of the nodes; a machine that answers that
-        // nobody listens there tells of the node.
-        let refuses = |row: &&Row| row.answer.as_ref().is_err_and(|silence| silence.is_refusal());
-        let gone = survey.rows.iter().filter(refuses).count();
-        if total - gone >= need {
-            let reason = format!("{reason}: they may serve others");
-            return Verdict { health: Health::Unknown, reason, tolerates: None, remarks };
+        if may_serve {
+            return unknown(format!("{reason}: they may serve others"), remarks);
         }
         return Verdict { health: Health::NoQuorum, reason, tolerates: None, remarks };
     }
     let reason = format!("{answered} of {total} nodes answer, and none has a history");
+    if may_serve {
+        let reason = format!("{reason}; the others do not answer here, and may serve others");
+        return unknown(reason, remarks);
+    }
     Verdict { health: Health::Uninitialised, reason, tolerates: None, remarks }
 }
 
@@ -290,12 +302,6 @@ fn refused(survey: &Survey) -> Option<String> {
             "{full} of {total} nodes are there and take no more connections: they may serve others"
         )),
     }
-}
-
-/// Says whether a node's certificate holds by its own clock, by which it is judged there.
-fn has_certificate(status: &NodeStatus) -> bool {
-    let now = i64::try_from(status.clock_unix_ms / 1_000).unwrap_or(i64::MAX);
-    (status.certificate_not_before..=status.certificate_not_after).contains(&now)
 }
 
 fn resources(name: &str, status: &NodeStatus, now_unix_s: i64) -> Vec<(String, Code)> {

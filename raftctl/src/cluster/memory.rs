@@ -68,7 +68,8 @@ pub(crate) fn forgotten(survey: &Survey, id: NodeId) -> Option<(String, Code)> {
         true => format!("raftctl member heal {name}"),
         false => {
             "a majority of the voters has lost what it knew: is the right disk mounted? If it \
-                  is gone for good, a saved snapshot begins a new history: raftctl snapshot restore"
+                  is gone for good, save what a node that has its own knows (raftctl snapshot save \
+                  FILE --node NAME), and begin a new history with it: raftctl snapshot restore"
                 .to_owned()
         }
     };

@@ -244,14 +244,14 @@ async fn ask_all(client: &Client, nodes: Vec<(Option<String>, String)>) -> Vec<R
 }
 
 /// Asks a node once. One with another history than the one that is followed says nothing of the
-/// cluster that is meant: it counts as silent, and is told what to do with.
+/// cluster that is meant: it counts as silent. Which of the two is dead cannot be told from it.
 pub(crate) async fn ask_one(client: &Client, address: &str) -> Result<Box<NodeStatus>, Silence> {
     let status = client.status_of(address).await.map_err(|error| silence(&error))?;
     match (client.generation(), status.generation) {
         (Some(followed), Some(found)) if followed != found => Err(Silence {
             why: format!(
-                "has another history, {}, not {}: nothing there counts; stop raftd there, move its \
-                 data directory away, and let it join: raftctl member add",
+                "has another history, {}, and {} is followed here: one of the two is dead: \
+                 raftctl explain R0461",
                 found.short(),
                 followed.short()
             ),

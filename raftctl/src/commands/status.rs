@@ -99,21 +99,24 @@ fn ended(invocation: &Invocation, checks: bool, survey: &Survey, verdict: &Verdi
 pub(crate) async fn look(target: &Target, client: &Client) -> (Survey, Verdict) {
     let survey = ask_with_former(client, &target.nodes, &target.former).await;
     let verdict = judge(&survey, i64::try_from(now_unix_s()).unwrap_or(i64::MAX));
-    let verdict = with_known(verdict, client.generation());
+    let verdict = with_known(verdict, &survey, client.generation());
     (survey, verdict)
 }
 
 /// A cluster without a history that had one as this client knows has lost it.
-fn with_known(verdict: Verdict, known: Option<Generation>) -> Verdict {
+fn with_known(verdict: Verdict, survey: &Survey, known: Option<Generation>) -> Verdict {
     let Some(known) = known.filter(|_| verdict.health == Health::Uninitialised) else {
         return verdict;
     };
-    let reason = format!(
-        "{}, but {} is known here: bring the data directories back, or restore a snapshot \
-         (raft(7), A majority is lost for good)",
-        verdict.reason,
-        known.short()
-    );
+    // Whoever is down has it, as far as anybody knows.
+    let remedy = match 2 * survey.answers().count() > survey.rows.len() {
+        true => {
+            "bring the data directories back, or restore a snapshot (raft(7), A majority is lost \
+             for good)"
+        }
+        false => "start the nodes that do not answer: they may have it",
+    };
+    let reason = format!("{}, but {} is known here: {remedy}", verdict.reason, known.short());
     Verdict { reason, ..verdict }
 }
 

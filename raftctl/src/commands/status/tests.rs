@@ -1,6 +1,7 @@
 //! How a status reads.
 
 use super::*;
+use crate::cluster::testing::{survey, well};
 use crate::cluster::{Row, Silence};
 use crate::output::Output;
 use crate::output::form::Form;
@@ -38,10 +39,15 @@ fn nodes_that_do_not_answer_keep_their_rows() {
 fn a_cluster_that_has_lost_its_history_is_told_from_one_that_has_none_yet() {
     let none = judge(&Survey::of(Vec::new()), 0);
     let fresh = Verdict { health: Health::Uninitialised, reason: "no history".into(), ..none };
-    assert_eq!(with_known(fresh.clone(), None), fresh);
-    let lost = with_known(fresh, Some(Generation::new([0xab; 32])));
+    let known = Some(Generation::new([0xab; 32]));
+    let all = survey(vec![Some(well(1)), Some(well(2)), None]);
+    assert_eq!(with_known(fresh.clone(), &all, None), fresh);
+    let lost = with_known(fresh.clone(), &all, known);
     assert_eq!(lost.health, Health::Uninitialised);
     assert!(lost.reason.starts_with("no history, but abab..abab is known"), "{}", lost.reason);
+    assert!(lost.reason.contains("restore a snapshot"), "{}", lost.reason);
+    let down = with_known(fresh, &survey(vec![Some(well(1)), None, None]), known);
+    assert!(down.reason.ends_with("start the nodes that do not answer: they may have it"));
 }
 
 #[test]
