@@ -152,9 +152,15 @@ async fn wait_for_nodes(
         let missing: Vec<usize> = (0..nodes.len())
             .filter(|at| !answers.contains_key(&NodeId::from(nodes[*at].id)))
             .collect();
-        if missing.is_empty() {
+        if missing.is_empty() && asked.len() == nodes.len() {
             waiting.finish();
             return Ok(Present::All(answers));
+        }
+        if missing.is_empty() {
+            // The first has answered long ago, perhaps, and has another directory by now: what is
+            // recorded of all is what they say at one time.
+            answers.clear();
+            continue;
         }
         if let Some(running) = running(bundles, client, known).await? {
             waiting.finish();

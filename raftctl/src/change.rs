@@ -285,6 +285,24 @@ impl Present {
         Ok(())
     }
 
+    /// Checks that the members go on while this one is away, which has to make room for another one
+    /// at its address.
+    ///
+    /// # Errors
+    /// If they would not: nothing could be decided, and what it has may be the last copy.
+    pub(crate) fn check_without(&self, leaving: NodeId) -> Result<()> {
+        let mut alive = self.alive();
+        alive.remove(&leaving);
+        let Some(short) = shortage(self.configuration.voters(), &alive) else { return Ok(()) };
+        let name = self.survey.name(leaving);
+        let message = format!(
+            "another node can take {name}'s address only when {name} is gone, and without it there \
+             would be no quorum: {short}"
+        );
+        Err(Report::new(codes::WOULD_LOSE_QUORUM, message)
+            .help("another port or address for the new node, so that both run meanwhile"))
+    }
+
     /// Returns the voter that should lead if the leader is to go: it stays a voter, answers, and
     /// has most of the log. `None` if the leader stays, or nobody is there.
     pub(crate) fn successor(&self, draft: &Draft) -> Option<NodeId> {

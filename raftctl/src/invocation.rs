@@ -8,15 +8,20 @@ use std::time::Duration;
 use certs::CertError;
 use client::{Client, Credentials, Generation};
 use consensus::Configuration;
+use tokio::time::timeout;
 
-use crate::bundle::now_unix_s;
+use crate::bundle::{Bundles, now_unix_s};
 use crate::codes;
 use crate::context::{self, Context, Contexts, Node};
 use crate::global::Global;
+use crate::look::look;
 use crate::output::Output;
 use crate::report::{Report, Result};
 use crate::signals;
 use crate::target::{Target, nodes_of};
+
+/// How long a context looks for the leader of a history before it takes that for the cluster's.
+const LEARN_WITHIN: Duration = Duration::from_secs(1);
 
 /// What every command is given.
 pub(crate) struct Invocation {
@@ -237,6 +242,9 @@ impl Invocation {
         let (Some(generation), Ok(file)) = (client.generation(), context::file()) else {
             return;
         };
+        if !self.is_led(generation).await {
+            return;
+        }
         let learn = |contexts: &mut Contexts| {
             // Another cluster may have got the name meanwhile.
             let is_meant = |context: &&mut Context| {
@@ -249,6 +257,41 @@ impl Invocation {
             Ok(())
         };
         let _ = Contexts::change(&file, learn).await;
+    }
+
+    /// Returns the cluster of a directory, seen by its operator, with all places where nodes of it
+    /// were ever known to be: its first members may be elsewhere by now, or gone.
+    ///
+    /// # Errors
+    /// If the operator's certificate cannot be used, or the lists of nodes cannot be read.
+    pub(crate) fn everywhere(&self, bundles: &Bundles) -> Result<Target> {
+        let mut target = Target::of(bundles)?;
+        let removed = bundles.removed()?;
+        let added = bundles.known()?.into_iter().filter(|(id, _)| !removed.contains(id));
+        let added = added.map(|(_, node)| Node { name: Some(node.name), address: node.address });
+        let cluster = target.credentials.cluster();
+        let of_context = self.target().ok().filter(|it| it.credentials.cluster() == cluster);
+        let of_context = of_context.map(|it| it.nodes).unwrap_or_default();
+        for node in of_context.into_iter().chain(added) {
+            if target.nodes.iter().all(|known| known.address != node.address) {
+                target.nodes.push(node);
+            }
+        }
+        Ok(target)
+    }
+
+    /// Says whether a leader of this history answers: one that was left behind by a restore may
+    /// have been the first to answer, and what it has is kept by nobody.
+    async fn is_led(&self, generation: Generation) -> bool {
+        let Ok(target) = self.target() else { return false };
+        let target = Target { generation: Some(generation), ..target };
+        let Ok(client) = target.client(LEARN_WITHIN) else { return false };
+        let survey = timeout(LEARN_WITHIN, look(&client, &target.nodes)).await;
+        client.close().await;
+        let is_its = |survey: crate::cluster::Survey| {
+            survey.leader().is_some_and(|leader| leader.generation == Some(generation))
+        };
+        survey.is_ok_and(is_its)
     }
 
     /// Asks whether to go on, on a terminal; elsewhere `--yes` must have said so.

@@ -91,19 +91,20 @@ impl Target {
 }
 
 /// Lets all contexts of a cluster lead to the first members of a new history, and to nobody else:
-/// nodes with the old one are refused from now on.
+/// nodes with the old one are refused from now on. Returns how many there are.
 ///
 /// # Errors
 /// If the contexts cannot be read or written.
-pub(crate) async fn lead(cluster: &str, record: &BootstrapRecord) -> Result<()> {
+pub(crate) async fn lead(cluster: &str, record: &BootstrapRecord) -> Result<usize> {
     let (nodes, generation) = (nodes_of(&record.configuration), record.generation());
     let lead = |contexts: &mut Contexts| {
-        for context in contexts.all.values_mut() {
-            if context.cluster.as_deref() == Some(cluster) {
-                context.lead_to(&nodes, &generation);
-            }
+        let all = contexts.all.values_mut();
+        let mut followers = 0;
+        for context in all.filter(|context| context.cluster.as_deref() == Some(cluster)) {
+            context.lead_to(&nodes, &generation);
+            followers += 1;
         }
-        Ok(())
+        Ok(followers)
     };
     Contexts::change(&context::file()?, lead).await
 }

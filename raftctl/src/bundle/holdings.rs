@@ -167,6 +167,20 @@ impl Bundles {
     /// # Errors
     /// If the list of added or removed nodes cannot be read.
     pub(crate) fn holdings(&self) -> Result<Vec<Holding>> {
+        let removed = self.removed()?;
+        let is_gone = |held: &Holding| match &held.whose {
+            Whose::Node(node) => removed.contains(&node.id),
+            Whose::Authority | Whose::Operator | Whose::File => false,
+        };
+        Ok(self.ever_held()?.into_iter().filter(|held| !is_gone(held)).collect())
+    }
+
+    /// Returns the same with those of nodes that were removed: what they have counts until it is
+    /// revoked.
+    ///
+    /// # Errors
+    /// If the list of added nodes cannot be read.
+    pub(crate) fn ever_held(&self) -> Result<Vec<Holding>> {
         let ca = self.directory.join("ca");
         let authority = PemPaths {
             ca: ca.join(CA_CERTIFICATE_FILE),
@@ -177,10 +191,10 @@ impl Bundles {
             Holding::new(AUTHORITY, Whose::Authority, authority),
             Holding::new(OPERATOR, Whose::Operator, self.operator()),
         ];
-        let (known, removed) = (self.known()?, self.removed()?);
+        let known = self.known()?;
         for node in known.values() {
             let later = |other: &PlannedNode| other.name == node.name && other.id > node.id;
-            if !removed.contains(&node.id) && !known.values().any(later) {
+            if !known.values().any(later) {
                 let files = PemPaths::in_directory(&self.node_directory(node), NODE);
                 all.push(Holding::new(&node.name, Whose::Node(node.clone()), files));
             }

@@ -16,6 +16,9 @@ HISTORY 461 Refused "a node with another history than the context's"
 "Each history of a cluster has a name, its generation: `raftctl init` begins one, `raftctl snapshot
 restore` begins the next. A context records the one that it follows, every connection names it, and
 a node with another one refuses: or what is answered there would be lost with that history.
+Find out first which of the two is dead: the one that was begun last lives, and whoever restored it
+knows; `raftctl context show` names the one that is followed here, `raftctl status -e HOST:PORT`
+with a context of its own the other.
 A node of the old history that still runs after a restore holds nothing that counts: stop raftd
 there, move its data directory away, and let it join again: `raftctl member add NAME=HOST:PORT`.
 If it is the context that is old, since the restore was made with another one: look with `raftctl

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use crate::bundle::holdings::{AUTHORITY, Holding, Whose};
 use crate::bundle::now_unix_s;
 use crate::codes;
-use crate::commands::cert::known::{holdings, pick};
+use crate::commands::cert::known::{ever_held, holdings, pick};
 use crate::invocation::Invocation;
 use crate::output::View;
 use crate::output::table::Rows;
@@ -193,7 +193,7 @@ fn left(validity: certs::Validity) -> String {
 
 /// Finds what is meant by a name: a holder, else a file.
 fn find(invocation: &Invocation, what: &str, dir: Option<&Path>) -> Result<Holding> {
-    let known = holdings(invocation, dir);
+    let known = ever_held(invocation, dir);
     if let Ok(known) = &known
         && let Some(found) = pick(known, what)
     {

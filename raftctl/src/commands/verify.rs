@@ -11,8 +11,8 @@ use consensus::LogIndex;
 use serde_json::{Value, json};
 use state_machine::{SystemAnswer, SystemQuery};
 
-use crate::cluster::Survey;
 use crate::cluster::reasons::unreachable;
+use crate::cluster::{Row, Survey};
 use crate::codes;
 use crate::exit::Exit;
 use crate::invocation::Invocation;
@@ -66,10 +66,21 @@ async fn verify(
         return Err(unreachable(survey));
     }
     let (mut nodes, mut silent) = (Vec::new(), Vec::new());
-    for row in &survey.rows {
-        let has_state = row.answer.as_ref().is_ok_and(|status| status.generation.is_some());
-        let known =
-            if has_state { known(client, &row.address, LogIndex::ZERO).await } else { None };
+    let members = survey.configuration().map(|configuration| configuration.members());
+    // Who was removed has a state of another time, and nobody asks for it.
+    let is_member =
+        |row: &&Row| row.id.zip(members).is_none_or(|(id, members)| members.contains_key(&id));
+    for row in survey.rows.iter().filter(is_member) {
+        let known = match &row.answer {
+            Ok(status) if status.generation.is_some() => {
+                known(client, &row.address, LogIndex::ZERO).await
+            }
+            Ok(_) => {
+                silent.push(left_out(&row.name, "was not compared: it has no history"));
+                continue;
+            }
+            Err(_) => None,
+        };
         match known {
             // A state that is still to come is like any other that is: empty.
             Some(Known { last: LogIndex::ZERO, .. }) => {
@@ -82,9 +93,13 @@ async fn verify(
             None => silent.push(left_out(&row.name, "was not asked: it does not answer")),
         }
     }
-    let (Some(behind), true) = (nodes.iter().map(|node| node.last).min(), nodes.len() > 1) else {
+    let (Some(behind), true) = (best(&nodes), nodes.len() > 1) else {
         return Err(Report::new(codes::UNREACHABLE, "there are no two nodes to be compared"));
     };
+    for node in nodes.extract_if(.., |node| node.last < behind) {
+        let why = format!("was not compared: it has applied entry {}, and no more", node.last);
+        silent.push(left_out(&node.name, &why));
+    }
     let digests = digests(client, &nodes, behind).await?;
     for node in nodes.iter().zip(&digests).filter(|(_, digest)| digest.is_none()).map(|it| it.0) {
         let why = format!("was not compared: it knows nothing before entry {}", node.first);
@@ -104,6 +119,15 @@ async fn verify(
     }
     let begins = if args.bisect { Some(bisect(client, &nodes, behind).await?) } else { None };
     Err(differ(&nodes, behind, &digests, begins).causes(silent))
+}
+
+/// Returns the entry behind which most nodes know a digest, the highest of several: one that is far
+/// behind keeps nobody from comparing the others.
+fn best(nodes: &[Asked]) -> Option<LogIndex> {
+    let know = |entry: LogIndex| {
+        nodes.iter().filter(|node| node.first <= entry && entry <= node.last).count()
+    };
+    nodes.iter().map(|node| node.last).max_by_key(|last| (know(*last), *last))
 }
 
 /// Says why a node has no part in the comparison.

@@ -1,7 +1,7 @@
 //! A snapshot is restored while nodes of the old history still run and serve: no operator gets an
 //! answer of theirs any more.
 
-use crate::kit::World;
+use crate::kit::{Said, World};
 
 #[test]
 fn after_a_restore_nothing_is_acknowledged_in_the_dead_history() {
@@ -25,7 +25,18 @@ fn after_a_restore_nothing_is_acknowledged_in_the_dead_history() {
         assert_eq!(refused.code, 5, "{refused:?}");
         assert!(refused.stderr.contains("the cluster serves: n"), "{refused:?}");
     }
+    // Whoever has no context of his own, as under sudo, has the directory: its nodes are asked.
+    std::fs::create_dir(format!("{home}/root")).unwrap();
+    let mut elsewhere =
+        world.command(&format!("{restore} --dir {} --yes", world.directory().display()));
+    let refused =
+        Said::of(elsewhere.env("RAFTCTL_CONFIG_DIR", format!("{home}/root")).output().unwrap());
+    assert_eq!(refused.code, 5, "{refused:?}");
+    assert!(refused.stderr.contains("the cluster serves: n"), "{refused:?}");
     assert!(!std::path::Path::new(&format!("{home}/data-n1")).exists(), "nothing was done");
+    let copied = format!("cp -r {} {home}/copied", world.directory().display());
+    let copied = std::process::Command::new("sh").args(["-c", &copied]).status().unwrap();
+    assert!(copied.success());
     world.ok(&format!("{restore} --while-serving --yes"));
     let new = world.ok("context show -o json").data()["generation"].as_str().map(str::to_owned);
     assert!(new.is_some() && new != old, "{old:?} {new:?}");
@@ -46,13 +57,13 @@ fn after_a_restore_nothing_is_acknowledged_in_the_dead_history() {
     assert_eq!(world.run(&format!("{everybody} kv get still")).code, 3, "that history is dead");
     // They are named, with what to do.
     let status = world.run(&format!("{everybody} status"));
-    for said in ["R0461", "n1", "another history", "raftctl member add"] {
+    for said in ["R0461", "n1", "another history", "one of the two is dead"] {
         assert!(status.stdout.contains(said), "{said}: {status:?}");
     }
     // Also from the restored context, which knows where they were.
     let status = world.run("status --check");
     assert_eq!(status.code, 11, "{status:?}");
-    for said in ["n2", "n3", "another history", "R0461"] {
+    for said in ["n2", "n3", "another history", "R0461", "left behind by a restore", "member add"] {
         assert!(status.stdout.contains(said), "{said}: {status:?}");
     }
     // Without a context, it is the context of the same cluster that knows.
@@ -66,10 +77,28 @@ fn after_a_restore_nothing_is_acknowledged_in_the_dead_history() {
     world.ok("kv get before");
     let learnt = world.ok("context show young -o json").data()["generation"].clone();
     assert_eq!(learnt.as_str(), new.as_deref());
+    // A context from before the restore: nobody is told to empty what lives.
+    let (old, former) = (old.unwrap(), format!("{home}/former"));
+    std::fs::create_dir(&former).unwrap();
+    let contexts = std::fs::read_to_string(format!("{home}/contexts.toml")).unwrap();
+    let contexts = contexts.replace(&new.clone().unwrap(), &old);
+    std::fs::write(format!("{former}/contexts.toml"), contexts).unwrap();
+    let mut status = world.command(&format!("{everybody} status"));
+    let said = Said::of(status.env("RAFTCTL_CONFIG_DIR", &former).output().unwrap());
+    assert!(said.stdout.contains("one of the two is dead"), "{said:?}");
+    assert!(!said.stdout.contains("move its data directory away"), "{said:?}");
     // Who is stopped is not spoken of.
     world.ok("context use -");
     world.kill("n2");
     world.kill("n3");
     let status = world.run("status --check");
     assert!(status.code == 0 && !status.stdout.contains("another history"), "{status:?}");
+    // An older copy of the directory knows nothing of the restore: n1 does.
+    let mut again = world.command(&format!(
+        "snapshot restore {home}/saved.snap --data-dir {home}/data-n9 --node n2 --dir {home}/copied \
+         --yes"
+    ));
+    let refused = Said::of(again.env("RAFTCTL_CONFIG_DIR", &former).output().unwrap());
+    assert_eq!(refused.code, 5, "{refused:?}");
+    assert!(refused.stderr.contains("of which nothing is known in"), "{refused:?}");
 }

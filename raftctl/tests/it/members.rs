@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::kit;
-use crate::kit::{CLUSTER, World, free};
+use crate::kit::{CLUSTER, Said, World, free, nodes};
 use rustix::process::Signal;
 
 #[test]
@@ -246,22 +246,72 @@ fn what_is_asked_of_members_that_adding_does_not_do_is_refused_at_once() {
 #[test]
 fn a_plan_says_who_does_not_answer_where_it_names_them() {
     let mut world = World::new();
-    let addresses = free(3);
-    world.found(&addresses[..2]);
+    let addresses = free(4);
+    world.found(&addresses[..3]);
     let warning = |line: &str| {
         let said = world.ok(&format!("{line} --dry-run -o json"));
         let envelope: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
         envelope["warnings"][0].as_str().unwrap_or_default().to_owned()
     };
-    let free = &addresses[2];
+    let free = &addresses[3];
     let said = warning(&format!("member update n2 --address {free}"));
     assert!(said.starts_with(&format!("n2 does not answer at {free}, asked from here")), "{said}");
     assert!(said.ends_with("the change is refused (R0313)"), "{said}");
-    let said = warning(&format!("member add n3={free}"));
-    assert!(said.starts_with(&format!("n3 does not answer at {free} yet")), "{said}");
-    let said = warning(&format!("member replace n2 n3={}", addresses[1]));
+    let said = warning(&format!("member add n4={free}"));
+    assert!(said.starts_with(&format!("n4 does not answer at {free} yet")), "{said}");
+    let said = warning(&format!("member replace n2 n4={}", addresses[1]));
     assert!(said.starts_with("the node that leaves answers at"), "{said}");
     assert_eq!(warning("member remove n2"), "");
+}
+
+/// It told to stop the last voter but one and to empty its directory, and could not go on then.
+#[test]
+fn nobody_is_told_to_empty_a_voter_without_which_there_is_no_quorum() {
+    let mut world = World::new();
+    let addresses = free(2);
+    world.found(&addresses);
+    let replace = format!("member replace n2 n3={}", addresses[1]);
+    for line in [format!("{replace} --dry-run"), replace.clone(), format!("{replace} --bundle")] {
+        let said = world.run(&format!("{line} -o json"));
+        assert_eq!(said.error()["code"], "R0311", "{line}: {said:?}");
+        let message = said.error()["message"].as_str().unwrap().to_owned();
+        assert!(message.starts_with("another node can take n2's address only when"), "{message}");
+    }
+    let bundle = world.directory().join(format!("{CLUSTER}-n3"));
+    assert!(!bundle.exists(), "nothing was prepared");
+}
+
+/// The way to it was another one than its own, and it was to be emptied.
+#[test]
+fn a_member_that_answers_at_another_address_is_not_to_be_emptied() {
+    let mut world = World::new();
+    let addresses = free(1);
+    world.found(&addresses);
+    let relay = fixtures::Relay::to(&addresses[0]);
+    let said = world.run(&format!("member add n2={} --wait 20s", relay.address));
+    assert!(said.code == 5 && said.stderr.contains("error[R0305]"), "{said:?}");
+    assert!(!said.stderr.contains("empty"), "{said:?}");
+}
+
+/// What `init` records of the founders is what they say at one time.
+#[test]
+fn a_founder_that_is_wiped_while_others_are_waited_for_is_founded_with_what_it_has() {
+    let mut world = World::new();
+    let addresses = free(2);
+    world.ok(&format!("init {} {} --prepare-only", CLUSTER, nodes(&addresses)));
+    world.start("n1", &addresses[0]);
+    let mut init = world.command(&format!("init {CLUSTER} --wait 60s"));
+    let init = init.stderr(Stdio::piped()).spawn().unwrap();
+    // Long enough that it has answered once.
+    std::thread::sleep(Duration::from_secs(3));
+    world.kill("n1");
+    std::fs::remove_dir_all(world.home().join("data-n1")).unwrap();
+    world.start("n1", &addresses[0]);
+    world.start("n2", &addresses[1]);
+    let said = Said::of(init.wait_with_output().unwrap());
+    assert_eq!(said.code, 0, "{said:?}");
+    let status = world.await_status(|status| status["health"] == "HEALTHY");
+    assert_eq!(status["nodes"].as_array().unwrap().len(), 2);
 }
 
 #[test]

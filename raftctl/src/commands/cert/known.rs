@@ -64,11 +64,25 @@ pub(super) async fn open(
     Ok(bundles)
 }
 
-/// Returns everything that is known here: of the directory, else of the context.
+/// Returns everything that is in use, as far as is known here: of the directory, else of the
+/// context.
 pub(crate) fn holdings(invocation: &Invocation, dir: Option<&Path>) -> Result<Vec<Holding>> {
+    all(invocation, dir, Bundles::holdings)
+}
+
+/// Returns the same with what nodes have that were removed.
+pub(super) fn ever_held(invocation: &Invocation, dir: Option<&Path>) -> Result<Vec<Holding>> {
+    all(invocation, dir, Bundles::ever_held)
+}
+
+fn all(
+    invocation: &Invocation,
+    dir: Option<&Path>,
+    holdings: impl Fn(&Bundles) -> Result<Vec<Holding>>,
+) -> Result<Vec<Holding>> {
     if let Some(directory) = directory(invocation, dir)? {
         let bundles = Bundles::look(&directory)?;
-        let mut all = bundles.holdings()?;
+        let mut all = holdings(&bundles)?;
         all.extend(bundles.copies()?);
         all.extend(bundles.issued()?);
         return Ok(all);

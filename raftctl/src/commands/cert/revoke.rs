@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use self::cost::agreed;
 use self::reach::Reach;
-use super::known::{holdings, pick};
+use super::known::{ever_held, pick};
 use crate::bundle::holdings::Holding;
 use crate::bundle::{Bundles, now_unix_s};
 use crate::change::Present;
@@ -255,7 +255,7 @@ fn meant(
     if let Some(dir) = &args.dir {
         target.check_is_of(&Bundles::look(&absolute(dir)?)?)?;
     }
-    let known = holdings(invocation, args.dir.as_deref()).unwrap_or_default();
+    let known = ever_held(invocation, args.dir.as_deref()).unwrap_or_default();
     let all_of = |role: Role| {
         let keys = later(&known, &role, target, until_s);
         Ok(Meant { role, until_s, keys, is_all: true })

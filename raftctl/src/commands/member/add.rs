@@ -60,6 +60,10 @@ async fn steps(invocation: &Invocation, args: &AddArgs, reached: &Cell<Reached>)
     let args = &AddArgs { learner: as_learners(args, &present, leaving), ..args.clone() };
     addresses::check_newcomers(invocation, &present.configuration, &args.nodes, leaving).await?;
     let intended = intended(args, &present, leaving);
+    let address = leaving.and_then(|id| Some(&present.configuration.member(id)?.address));
+    if let Some(id) = leaving.filter(|_| args.nodes.iter().any(|(_, at)| Some(at) == address)) {
+        present.check_without(id)?;
+    }
     if args.dry_run {
         let doubts = foreseen::of_newcomers(&client, &present, &args.nodes, leaving).await?;
         client.close().await;
@@ -85,7 +89,7 @@ async fn steps(invocation: &Invocation, args: &AddArgs, reached: &Cell<Reached>)
     let deadline = began + args.wait;
     let (bundles, tokens, record) = (&bundles, &tokens, &record);
     let lease = tokens::lease(&present);
-    let joining = Joining { bundles, tokens, leaving, record, lease, deadline };
+    let joining = Joining { present: &present, bundles, tokens, leaving, record, lease, deadline };
     join(invocation, &client, &newcomers, joining).await?;
     reached.set(Reached::Met);
     let present =
@@ -211,6 +215,8 @@ fn prepared(bundles: &Bundles, newcomers: &[PlannedNode]) -> View {
 /// What newcomers are checked against, and how long they are waited for.
 #[derive(Clone, Copy)]
 struct Joining<'a> {
+    /// The members before anybody comes.
+    present: &'a Present,
     bundles: &'a Bundles,
     /// By which hosts may still enrol.
     tokens: &'a BTreeMap<NonZeroU64, KeptToken>,
@@ -288,6 +294,7 @@ async fn meet(
     let Joining { bundles, tokens, leaving, record, lease, .. } = joining;
     let error = match client.status_of(&node.address).await {
         Ok(status) if leaving == Some(status.node) => {
+            joining.present.check_without(status.node)?;
             let place = in_its_place(node, joining);
             let why = format!("the node that leaves answers there; stop it, {place}");
             return Ok(Met::NotYet(why));
@@ -346,6 +353,10 @@ fn absent(
 fn check(node: &PlannedNode, status: &NodeStatus, joining: Joining<'_>) -> Result<()> {
     let (name, address) = (&node.name, &node.address);
     if status.node != NodeId::from(node.id) {
+        // A way to a member, at another address than its own: it is needed where it is.
+        if joining.present.configuration.member(status.node).is_some() {
+            return Err(foreseen::other(status, name, address));
+        }
         let message =
             format!("at {address} node {} answers, not {name} (node {})", status.node, node.id);
         let place = in_its_place(node, joining);
@@ -354,9 +365,7 @@ fn check(node: &PlannedNode, status: &NodeStatus, joining: Joining<'_>) -> Resul
     }
     match status.generation {
         Some(present) if present != joining.record.generation() => {
-            let message = format!("{name} belongs to another history, {}", present.short());
-            Err(Report::new(codes::OTHER_GENERATION, message)
-                .help("stop raftd there, empty its data directory, and run this again"))
+            Err(foreseen::of_another_history(name, present))
         }
         Some(_) | None => Ok(()),
     }

@@ -1,7 +1,7 @@
 //! What a plan cannot promise: whether the nodes that it names answer where it names them. They are
 //! asked from here, for nothing is written; the change itself has the leader ask.
 
-use client::{Client, NodeStatus};
+use client::{Client, Generation, NodeStatus};
 use consensus::NodeId;
 
 use crate::change::{Draft, Present};
@@ -57,18 +57,19 @@ pub(super) async fn of_newcomers(
     let ours = present.survey.leader().and_then(|leader| leader.generation);
     for (name, address) in nodes.iter().filter(|(name, _)| present.find(name).is_err()) {
         match client.status_of(address).await {
-            Ok(status) if leaving == Some(status.node) => doubts.push(format!(
-                "the node that leaves answers at {address}: the command waits until {name} has \
-                 taken its place there"
-            )),
+            Ok(status) if leaving == Some(status.node) => {
+                present.check_without(status.node)?;
+                doubts.push(format!(
+                    "the node that leaves answers at {address}: the command waits until {name} has \
+                     taken its place there"
+                ));
+            }
             Ok(status) if present.configuration.member(status.node).is_some() => {
                 return Err(other(&status, name, address));
             }
             Ok(status) => {
                 if let Some(theirs) = status.generation.filter(|theirs| Some(*theirs) != ours) {
-                    let message = format!("{name} belongs to another history, {}", theirs.short());
-                    return Err(Report::new(codes::OTHER_GENERATION, message)
-                        .help("stop raftd there, empty its data directory, and run this again"));
+                    return Err(of_another_history(name, theirs));
                 }
             }
             Err(error) => doubts.push(format!(
@@ -80,7 +81,17 @@ pub(super) async fn of_newcomers(
     Ok(doubts)
 }
 
-fn other(found: &NodeStatus, name: &str, address: &str) -> Report {
+/// Says that a node has a history that is not this cluster's. Which of them is dead is not known
+/// from here, so nobody is told to empty anything.
+pub(super) fn of_another_history(name: &str, theirs: Generation) -> Report {
+    let message = format!("{name} belongs to another history, {}", theirs.short());
+    Report::new(codes::OTHER_GENERATION, message)
+        .help("raftctl explain R0461    (which of two histories is dead)")
+        .help("if it is that one: stop raftd there, move its data directory away, run this again")
+}
+
+/// Says that another node answers than the one that is meant.
+pub(super) fn other(found: &NodeStatus, name: &str, address: &str) -> Report {
     let message = format!("at {address} node {} answers, not {name}", found.node);
     Report::new(codes::OTHER_NODE, message).help("raftctl member list")
 }

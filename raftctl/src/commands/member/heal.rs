@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use super::alter::show_plan;
 use super::authority::open;
+use super::foreseen::of_another_history;
 use super::record::record;
 use super::{catch_up, list};
 use crate::bundle::PlannedNode;
@@ -193,9 +194,7 @@ async fn ask(client: &Client, present: &Present, id: NodeId) -> Result<(NodeStat
     }
     let ours = present.survey.leader().and_then(|leader| leader.generation);
     if let Some(theirs) = status.generation.filter(|theirs| Some(*theirs) != ours) {
-        let message = format!("{name} belongs to another history, {}", theirs.short());
-        return Err(Report::new(codes::OTHER_GENERATION, message)
-            .help("stop raftd there, empty its data directory, and run this again"));
+        return Err(of_another_history(name, theirs));
     }
     Ok((status, address.clone()))
 }

@@ -45,8 +45,16 @@ pub(crate) async fn run(invocation: &Invocation) -> Result<()> {
     }
     let text = rows.render(invocation.output.headers).into_bytes();
     let data = json!({ "members": items, "joint": configuration.voters().is_joint() });
-    let view = View { kind: "MemberList", data, text, names, warnings: Vec::new() };
+    let warnings = unsure(&survey).into_iter().collect();
+    let view = View { kind: "MemberList", data, text, names, warnings };
     invocation.output.answer(&view)
+}
+
+/// Says that the members may be others by now, where nobody leads who would know.
+pub(super) fn unsure(survey: &Survey) -> Option<String> {
+    let warning = "nobody leads, as far as is known here: these are the members as one node knows \
+                   them, and others may have been decided";
+    survey.leading().is_none().then(|| warning.to_owned())
 }
 
 /// Returns the newest configuration that anybody who answers knows.

@@ -40,7 +40,7 @@ pub(crate) async fn run(invocation: &Invocation, wanted: &str) -> Result<()> {
         data: data(&survey, configuration, id, member),
         text: text(&survey, configuration, id, member).into_bytes(),
         names: vec![units::name(member.name.as_bytes())],
-        warnings: Vec::new(),
+        warnings: list::unsure(&survey).into_iter().collect(),
     })
 }
 

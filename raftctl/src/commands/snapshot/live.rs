@@ -359,11 +359,17 @@ async fn piece(client: &Client, row: &Row, last: EntryId, offset: u64) -> Result
         tries += 1;
         let asked = client.snapshot(&row.address, SnapshotRequest::Fetch { last, offset });
         // To make a snapshot may take hours; to read a piece of it takes a moment.
-        let answer = tokio::time::timeout(PIECE_PATIENCE, asked).await.map_err(|_| {
+        let Ok(answer) = tokio::time::timeout(PIECE_PATIENCE, asked).await else {
+            if tries < TRIES {
+                continue;
+            }
             let patience = PIECE_PATIENCE.as_secs();
-            let message = format!("{} gave nothing of its snapshot for {patience} s", row.name);
-            Report::new(codes::UNREACHABLE, message).help("raftctl status")
-        })?;
+            let message = format!(
+                "{} gave nothing of its snapshot for {patience} s, {TRIES} times",
+                row.name
+            );
+            return Err(Report::new(codes::UNREACHABLE, message).help("raftctl status"));
+        };
         match answer {
             Ok(SnapshotAnswer::Piece { size_bytes, bytes }) => return Ok((size_bytes, bytes)),
             Ok(_) => return Err(unexpected(row)),

@@ -6,26 +6,25 @@ use std::path::{Path, PathBuf};
 
 use certs::ClusterId;
 use clap::Args;
-use client::NodeStatus;
 use consensus::NodeId;
 use protocol::BootstrapRecord;
 use serde_json::json;
 use storage::{Restoration, SnapshotHeader, SnapshotReader};
 
-use crate::bundle::{Bundles, PlannedNode, Succession, now_unix_s};
-use crate::cluster::judge::judge;
-use crate::cluster::{Health, Row, Survey};
+use crate::bundle::{Bundles, PlannedNode, Succession};
 use crate::codes;
 use crate::input::Input;
 use crate::invocation::Invocation;
-use crate::look::look;
 use crate::output::progress::Progress;
 use crate::output::{View, units};
 use crate::report::{Report, Result};
 use crate::target::lead;
 
+mod needed;
 mod owner;
 
+use needed::lost;
+pub(super) use needed::open_end;
 use owner::{Owner, Taken};
 
 /// What `restore` is told.
@@ -62,7 +61,7 @@ pub(super) async fn run(invocation: &Invocation, args: &RestoreArgs) -> Result<(
     if !args.while_serving {
         is_first(&bundles, &header, &node)?;
     }
-    let lost = lost(invocation, args, &bundles, &header).await?;
+    let lost = lost(invocation, args.while_serving, &bundles, &header).await?;
     if args.dry_run {
         Restoration::check(&args.data_dir, header.cluster, id)?;
         return invocation.output.answer(&plan(args, &bundles, &node, (&header, lost)));
@@ -94,9 +93,15 @@ pub(super) async fn run(invocation: &Invocation, args: &RestoreArgs) -> Result<(
         view.warnings.push(format!("{}: {or}", report.message));
     }
     // The state is restored whatever becomes of the contexts, which can be mended by hand.
-    if let Err(report) = lead(&bundles.plan.cluster, &record).await {
-        view.warnings.push(format!("the context still names the old members: {}", report.message));
-    }
+    view.warnings.extend(match lead(&bundles.plan.cluster, &record).await {
+        Ok(0) => Some(
+            "no context of this user follows the cluster: each that does, of whomever, still \
+             follows the former history: raftctl explain R0461"
+                .to_owned(),
+        ),
+        Ok(_) => None,
+        Err(report) => Some(format!("the context still names the old members: {}", report.message)),
+    });
     invocation.output.answer(&view)
 }
 
@@ -182,85 +187,6 @@ fn is_first(bundles: &Bundles, header: &SnapshotHeader, node: &PlannedNode) -> R
     Err(Report::new(codes::RESTORED_BEFORE, message)
         .help(format!("raftctl member add {name}={address}    (when raftd runs there)"))
         .help("--while-serving    (begins another one all the same)"))
-}
-
-/// Refuses a restore while the cluster serves: it begins a second history beside one that lives, in
-/// which all is lost that was written behind the snapshot, and the contexts follow it. Returns what
-/// a node that answers has, and the snapshot has not.
-///
-/// # Errors
-/// If a leader of this cluster answers, and with it as many members as it needs.
-async fn lost(
-    invocation: &Invocation,
-    args: &RestoreArgs,
-    bundles: &Bundles,
-    header: &SnapshotHeader,
-) -> Result<Option<String>> {
-    // Without a way to the cluster there is nobody to ask.
-    let Ok((target, client)) = invocation.client() else { return Ok(None) };
-    let survey = look(&client, &target.nodes).await;
-    client.close().await;
-    if !args.while_serving {
-        is_needed(&survey, bundles, header)?;
-    }
-    Ok(behind(&survey, header))
-}
-
-/// Says what the node knows that has the most of those that answer with the snapshot's history.
-fn behind(survey: &Survey, header: &SnapshotHeader) -> Option<String> {
-    let last = header.meta.last.index.get();
-    let rows = survey.rows.iter().filter_map(|row| Some((row, row.answer.as_deref().ok()?)));
-    let has_more = |(_, status): &(&Row, &NodeStatus)| {
-        status.generation == Some(header.generation) && status.commit.max(status.last) > last
-    };
-    let (row, status) = rows.filter(has_more).max_by_key(|(_, s)| (s.commit, s.last))?;
-    let name = units::name(row.name.as_bytes());
-    let open = open_end(&name, status, last);
-    if status.commit <= last {
-        return open;
-    }
-    let text = format!(
-        "{name} answers, and knows {} entries committed: {} are behind this snapshot, and are not \
-         restored; raftctl snapshot save FILE --node {name} has what it has applied",
-        units::count(status.commit),
-        units::count(status.commit - last),
-    );
-    Some(open.map_or_else(|| text.clone(), |open| format!("{text}. {open}")))
-}
-
-/// Says how many entries a node's log has behind all that it knows to be committed: what was
-/// acknowledged last may be among them.
-pub(super) fn open_end(name: &str, status: &NodeStatus, last: u64) -> Option<String> {
-    let known = status.commit.max(last);
-    let more = status.last.checked_sub(known).filter(|more| *more > 0)?;
-    Some(format!(
-        "the log of {name} goes on to entry {}: {} are in no snapshot, as it does not know them \
-         committed, and acknowledged ones may be among them; a majority with {name} in it keeps \
-         them, a restore does not; raftctl log list --node {name} shows them",
-        units::count(status.last),
-        units::count(more),
-    ))
-}
-
-fn is_needed(survey: &Survey, bundles: &Bundles, header: &SnapshotHeader) -> Result<()> {
-    let (cluster, last) = (&bundles.plan.cluster, units::count(header.meta.last.index.get()));
-    let verdict = judge(survey, now_unix_s().try_into().unwrap_or(i64::MAX));
-    let serves = matches!(verdict.health, Health::Healthy | Health::Degraded | Health::Joint);
-    let leader = survey.leading().and_then(|leader| survey.row(leader)).filter(|_| serves);
-    let status = leader.and_then(|row| Some((row, row.answer.as_ref().ok()?)));
-    let Some((row, status)) = status else { return Ok(()) };
-    if ClusterId::from_bytes(status.cluster).to_string() != *cluster {
-        return Ok(());
-    }
-    let message = format!(
-        "the cluster serves: {} leads it, with {} entries committed, and the snapshot ends at \
-         entry {last}",
-        units::name(row.name.as_bytes()),
-        units::count(status.commit),
-    );
-    Err(Report::new(codes::STILL_SERVES, message)
-        .help("raftctl member heal NAME    (for a member that lost its data)")
-        .help("--while-serving    (begins a new history all the same)"))
 }
 
 /// Opens the snapshot, which is read twice.
