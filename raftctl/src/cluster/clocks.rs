@@ -91,7 +91,9 @@ pub(crate) fn cut_off(survey: &Survey, now_unix_s: i64) -> Vec<(String, Code)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::judge::judge;
     use crate::cluster::testing::{NOW, survey, well};
+    use crate::cluster::verdict::Health;
 
     fn said(clocks_s: [i64; 3], own_s: i64) -> Vec<String> {
         let nodes = (1..).zip(clocks_s).map(|(id, behind_s)| NodeStatus {
@@ -119,5 +121,24 @@ mod tests {
         let alone = clocks(&survey(vec![Some(well(1))]), NOW + 3_600);
         assert_eq!(alone.len(), 1, "{alone:?}");
         assert!(alone[0].0.starts_with("this machine: the clock is 1 hour ahead"), "{alone:?}");
+    }
+
+    #[test]
+    fn a_clock_by_which_a_certificate_does_not_hold_is_a_failure_that_is_to_come() {
+        let year_s = 365 * 86_400;
+        let clock = |seconds: i64| u64::try_from(NOW + seconds).unwrap_or(0) * 1_000;
+        let ahead = NodeStatus { clock_unix_ms: clock(20 * year_s), ..well(2) };
+        let all = survey(vec![Some(well(1)), Some(ahead), Some(well(3))]);
+        let verdict = judge(&all, NOW);
+        assert_eq!((verdict.health, verdict.tolerates), (Health::Degraded, Some(0)));
+        assert!(verdict.reason.starts_with("n2: by its clock, "), "{}", verdict.reason);
+        // Its own is old enough; n3 was renewed since.
+        let behind = NodeStatus { clock_unix_ms: clock(-2 * 86_400), ..well(2) };
+        let renewed = NodeStatus { certificate_not_before: NOW - 86_400, ..well(3) };
+        let behind = NodeStatus { certificate_not_before: NOW - 3 * 86_400, ..behind };
+        let all = survey(vec![Some(well(1)), Some(behind), Some(renewed)]);
+        let verdict = judge(&all, NOW);
+        assert_eq!(verdict.health, Health::Degraded);
+        assert!(verdict.reason.contains("the certificate of n"), "{}", verdict.reason);
     }
 }

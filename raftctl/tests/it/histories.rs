@@ -95,8 +95,8 @@ fn after_a_restore_nothing_is_acknowledged_in_the_dead_history() {
     assert!(status.code == 0 && !status.stdout.contains("another history"), "{status:?}");
     // An older copy of the directory knows nothing of the restore: n1 does.
     let mut again = world.command(&format!(
-        "snapshot restore {home}/saved.snap --data-dir {home}/data-n9 --node n2 --dir {home}/copied \
-         --yes"
+        "snapshot restore {home}/saved.snap --data-dir {home}/data-n9 --node n2 \
+         --dir {home}/copied --yes"
     ));
     let refused = Said::of(again.env("RAFTCTL_CONFIG_DIR", &former).output().unwrap());
     assert_eq!(refused.code, 5, "{refused:?}");

@@ -1,6 +1,7 @@
 //! Where no node answers, or nobody leads: what is known then, and what is not.
 
 use client::Common;
+use consensus::{Configuration, RoleKind};
 
 use super::*;
 use crate::cluster::testing::{check, id, nobody_leads, survey, well, without_leader};
@@ -73,4 +74,23 @@ fn a_member_at_whose_address_another_answers_has_not_answered() {
         all.rows[2].answer.as_ref().expect_err("it is not asked").why,
         format!("nobody has asked {place} yet")
     );
+}
+
+#[test]
+fn nodes_without_a_history_are_uninitialised() {
+    let fresh = |number| NodeStatus {
+        generation: None,
+        leader: None,
+        role: RoleKind::Follower,
+        configuration: Configuration::unknown(),
+        ..well(number)
+    };
+    let all = survey((1..=3).map(|number| Some(fresh(number))).collect());
+    check(&all, Health::Uninitialised, None, "3 of 3 nodes answer, and none has a history");
+    // The two that do not answer may serve everybody else: nothing is to be restored.
+    let one = survey(vec![None, None, Some(fresh(3))]);
+    let said = "1 of 3 nodes answer, and none has a history; the others do not answer here";
+    check(&one, Health::Unknown, None, said);
+    let two = survey(vec![None, Some(fresh(2)), Some(fresh(3))]);
+    check(&two, Health::Uninitialised, None, "2 of 3 nodes answer, and none has a history");
 }

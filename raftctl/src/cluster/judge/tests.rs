@@ -115,44 +115,6 @@ fn a_wiped_or_failed_node_degrades() {
 }
 
 #[test]
-fn nodes_without_a_history_are_uninitialised() {
-    let fresh = |number| NodeStatus {
-        generation: None,
-        leader: None,
-        role: RoleKind::Follower,
-        configuration: Configuration::unknown(),
-        ..well(number)
-    };
-    let all = survey((1..=3).map(|number| Some(fresh(number))).collect());
-    check(&all, Health::Uninitialised, None, "3 of 3 nodes answer, and none has a history");
-    // The two that do not answer may serve everybody else: nothing is to be restored.
-    let one = survey(vec![None, None, Some(fresh(3))]);
-    let said = "1 of 3 nodes answer, and none has a history; the others do not answer here";
-    check(&one, Health::Unknown, None, said);
-    let two = survey(vec![None, Some(fresh(2)), Some(fresh(3))]);
-    check(&two, Health::Uninitialised, None, "2 of 3 nodes answer, and none has a history");
-}
-
-#[test]
-fn a_clock_by_which_a_certificate_does_not_hold_is_a_failure_that_is_to_come() {
-    let year_s = 365 * 86_400;
-    let clock = |seconds: i64| u64::try_from(NOW + seconds).unwrap_or(0) * 1_000;
-    let ahead = NodeStatus { clock_unix_ms: clock(20 * year_s), ..well(2) };
-    let all = survey(vec![Some(well(1)), Some(ahead), Some(well(3))]);
-    let verdict = judge(&all, NOW);
-    assert_eq!((verdict.health, verdict.tolerates), (Health::Degraded, Some(0)));
-    assert!(verdict.reason.starts_with("n2: by its clock, "), "{}", verdict.reason);
-    // Its own is old enough; n3 was renewed since.
-    let behind = NodeStatus { clock_unix_ms: clock(-2 * 86_400), ..well(2) };
-    let renewed = NodeStatus { certificate_not_before: NOW - 86_400, ..well(3) };
-    let behind = NodeStatus { certificate_not_before: NOW - 3 * 86_400, ..behind };
-    let all = survey(vec![Some(well(1)), Some(behind), Some(renewed)]);
-    let verdict = judge(&all, NOW);
-    assert_eq!(verdict.health, Health::Degraded);
-    assert!(verdict.reason.contains("the certificate of n"), "{}", verdict.reason);
-}
-
-#[test]
 fn a_joint_configuration_tolerates_what_both_halves_do() {
     let joint = Voters::Joint { outgoing: majority(&[1]), incoming: majority(&[1, 2, 3]) };
     let leader = NodeStatus { configuration: three(joint.clone()), ..well(1) };
