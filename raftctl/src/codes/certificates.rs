@@ -14,8 +14,10 @@ NODES_MISSING 511 NoLeader "not every node has taken it"
 "While the authority is replaced, every member must trust both before certificates of the new one
 are used, and must have one of them before the old one is dropped; else a node would be cut off. The
 message names the nodes and why. Bring them back, or remove those that are gone for good, and run
-the same command: it goes on. `raftctl cert rotate abort` goes back instead. The cluster serves all
-the while."
+the same command: it goes on. `raftctl cert rotate abort` goes back instead. A member whose
+certificates were revoked, and that the others refuse, would be let in again by another one: renew
+it by its name if it is to be, `raftctl cert renew NAME`, or remove it. The cluster serves all the
+while."
 
 OLD_CERTIFICATES 512 Refused "certificates of an authority that is to be dropped are in use"
 "Programs and persons have certificates that the old authority has issued: they would be refused

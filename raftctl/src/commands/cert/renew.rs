@@ -68,9 +68,14 @@ async fn once(invocation: &Invocation, args: &RenewArgs) -> Result<()> {
     remark(&bundles, (&present, &authority), args, &mut work);
     if !args.dry_run {
         find_elsewhere(invocation, &bundles, &work).await?;
-        write(&bundles, &authority, args, &mut work)?;
-        if !args.offline {
-            visit(invocation, &bundles, &authority, args, &mut work).await?;
+        let spread = write_first(&bundles, &authority, args, &work)?;
+        let nodes = match args.offline {
+            true => Ok(None),
+            false => ask(invocation, &bundles, args, &mut work).await,
+        };
+        write_nodes(&bundles, &authority, &spread, &mut work)?;
+        if let Some(nodes) = nodes? {
+            visit(nodes, &bundles, &authority, args, &mut work).await?;
         }
     }
     let answer = view(invocation, &bundles, args, &work);
@@ -149,30 +154,45 @@ async fn find_elsewhere(invocation: &Invocation, bundles: &Bundles, work: &Work)
     refused.map_or(Ok(()), |report| Err(report?))
 }
 
+/// Asks the nodes, if there is something for them, and leaves out who is to get nothing.
+async fn ask(
+    invocation: &Invocation,
+    bundles: &Bundles,
+    args: &RenewArgs,
+    work: &mut Work,
+) -> Result<Option<Nodes>> {
+    if named(work).is_empty() && !args.all && (!args.authority || !args.names.is_empty()) {
+        return Ok(None);
+    }
+    let mut nodes = Nodes::ask(invocation, bundles).await?;
+    work.part_with(&bundles.removed()?);
+    if args.all {
+        let revoked = nodes.revoked().await?;
+        work.leave_out(&revoked);
+        nodes.leave_out(&revoked);
+    }
+    Ok(Some(nodes))
+}
+
+/// Returns the nodes that are renewed, by their ids, and who was named and has no bundle here.
+fn named(work: &Work) -> Vec<String> {
+    let id = |prepared: &Prepared| match &prepared.holding.whose {
+        Whose::Node(node) => Some(node.id.to_string()),
+        Whose::Authority | Whose::Operator | Whose::File => None,
+    };
+    work.renewed.iter().filter_map(id).chain(work.elsewhere.iter().cloned()).collect()
+}
+
 /// Lets the nodes that answer have their certificates over the wire. Those that do not get what was
 /// written here.
 async fn visit(
-    invocation: &Invocation,
+    nodes: Nodes,
     bundles: &Bundles,
     authority: &Authority,
     args: &RenewArgs,
     work: &mut Work,
 ) -> Result<()> {
-    let mut names: Vec<String> = work
-        .renewed
-        .iter()
-        .filter_map(|prepared| match &prepared.holding.whose {
-            Whose::Node(node) => Some(node.id.to_string()),
-            Whose::Authority | Whose::Operator | Whose::File => None,
-        })
-        .collect();
-    names.extend(work.elsewhere.iter().cloned());
-    let all = args.all || args.authority && args.names.is_empty();
-    if names.is_empty() && !all {
-        return Ok(());
-    }
-    let nodes = Nodes::ask(invocation, bundles).await?;
-    work.part_with(&bundles.removed()?);
+    let names = named(work);
     let validity = args.lifetime.duration();
     let trusted = authority.trust_pem();
     let authorities = args.authority.then_some(trusted.as_str());
@@ -288,19 +308,37 @@ fn unknown(known: &[Holding], name: &str) -> Report {
     Report::new(codes::NO_FILE, message).help("raftctl cert list")
 }
 
-/// Writes the authority's certificate first: with the new one everything from before is valid.
-fn write(
+/// Writes the authority's certificate first: with the new one everything from before is valid. Then
+/// what is nobody's who is asked. Returns whose copy of the authority's changed.
+fn write_first(
     bundles: &Bundles,
     authority: &Authority,
     args: &RenewArgs,
-    work: &mut Work,
-) -> Result<()> {
+    work: &Work,
+) -> Result<Vec<String>> {
     let spread = match args.authority {
         true => bundles.spread(authority)?,
         false => Vec::new(),
     };
     for prepared in &work.renewed {
-        bundles.write_renewal(authority, prepared)?;
+        if !matches!(prepared.holding.whose, Whose::Node(_)) {
+            bundles.write_renewal(authority, prepared)?;
+        }
+    }
+    Ok(spread)
+}
+
+/// Writes what is the nodes', but for those that turned out to get nothing.
+fn write_nodes(
+    bundles: &Bundles,
+    authority: &Authority,
+    spread: &[String],
+    work: &mut Work,
+) -> Result<()> {
+    for prepared in &work.renewed {
+        if matches!(prepared.holding.whose, Whose::Node(_)) {
+            bundles.write_renewal(authority, prepared)?;
+        }
     }
     for holding in bundles.holdings()? {
         let is_renewed = work.renewed.iter().any(|done| done.holding.name == holding.name);

@@ -199,6 +199,7 @@ async fn finish(invocation: &Invocation, bundles: &Bundles, args: &FinishArgs) -
     let authority = bundles.signing_authority()?;
     let validity = args.lifetime.duration();
     let nodes = Nodes::ask(invocation, bundles).await?;
+    none_revoked(&nodes, again).await?;
     // Who is done already, from an attempt before, takes another certificate without harm.
     let trusted = authority.trust_pem();
     let gift = Gift { authority: &authority, validity, authorities: Some(&trusted) };
@@ -252,6 +253,7 @@ async fn abort(invocation: &Invocation, bundles: &Bundles, dry_run: bool) -> Res
     let trusted = authority.trust_pem();
     if phase == Rotation::Reissuing {
         let nodes = Nodes::ask(invocation, bundles).await?;
+        none_revoked(&nodes, again).await?;
         let gift = Gift { authority: &authority, validity, authorities: Some(&trusted) };
         let visits = nodes.renew(gift, None).await;
         nodes.close().await;
@@ -362,6 +364,22 @@ impl Authorities {
     }
 }
 
+/// A certificate of another authority would let those in again whose certificates were revoked.
+async fn none_revoked(nodes: &Nodes, again: &str) -> Result<()> {
+    let mut revoked = nodes.revoked().await?;
+    revoked.retain(|id, _| nodes.are_with(*id));
+    if revoked.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = revoked.values().map(|name| printable(name.as_bytes())).collect();
+    let names = names.join(" ");
+    let message = format!("revoked, and let in again by a new certificate: {names}");
+    Err(Report::new(codes::NODES_MISSING, message)
+        .help(format!("raftctl cert renew {names}    (lets them in again)"))
+        .help("raftctl member remove NAME    (it is to stay outside)")
+        .help(format!("{again}    (afterwards: it goes on)")))
+}
+
 /// Every node must have done it, or the next step would cut one off.
 fn all_of(visits: &[Visit], again: &str) -> Result<()> {
     let failed: Vec<&Visit> = visits.iter().filter(|visit| visit.result.is_err()).collect();
@@ -395,9 +413,13 @@ async fn plan(
 ) -> Result<()> {
     let nodes = Nodes::ask(invocation, bundles).await?;
     let visits = nodes.reach().await;
+    let allowed = match step == "begin" {
+        true => Ok(()),
+        false => none_revoked(&nodes, again).await,
+    };
     nodes.close().await;
     let answered = invocation.output.answer(&view("Plan", step, text, &visits));
-    told(answered, all_of(&visits, again))
+    told(answered, allowed.and_then(|()| all_of(&visits, again)))
 }
 
 fn tell(invocation: &Invocation, step: &str, text: String, visits: &[Visit]) -> Result<()> {

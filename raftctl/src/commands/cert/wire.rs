@@ -7,8 +7,11 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use certs::{Authority, CheckedRequest, Identity, Role, Validity};
-use client::{Client, ClientError, Consistency};
+use client::{Client, ClientError, Consistency, NodeStatus};
+use consensus::NodeId;
 use protocol::{CertificateAnswer, CertificateRequest};
+use state_machine::{SystemAnswer, SystemQuery};
+use tokio::time::sleep;
 
 use crate::bundle::Bundles;
 use crate::bundle::holdings::Whose;
@@ -16,10 +19,15 @@ use crate::cluster::{Row, Survey};
 use crate::codes;
 use crate::commands::member::history::tombstones;
 use crate::invocation::Invocation;
-use crate::look::look;
+use crate::look::{again, look};
+use crate::newest::Lister;
 use crate::output::units::printable;
 use crate::report::{Report, Result};
 use crate::target::Target;
+
+/// A member that was cut off is silent from then on, and counts as heard for seconds. So long is
+/// waited where one may be, and whoever was silent for half of that is cut off.
+pub(super) const SETTLED: Duration = Duration::from_secs(1);
 
 /// What came of a node.
 #[derive(Clone, Debug)]
@@ -89,6 +97,50 @@ impl Nodes {
             row.name == name || self.id_of(row).is_some_and(|id| id.to_string() == name)
         };
         self.survey.answers().next().is_some() && !self.survey.rows.iter().any(is_it)
+    }
+
+    /// Says whether one of them has this id.
+    pub(super) fn are_with(&self, id: NonZeroU64) -> bool {
+        self.survey.rows.iter().any(|row| self.id_of(row) == Some(id))
+    }
+
+    /// Names those whose certificates were revoked and whom the others refuse since then. Whoever
+    /// was let in again, by another certificate, is heard.
+    ///
+    /// # Errors
+    /// If a cluster that is founded does not say who was revoked.
+    pub(super) async fn revoked(&self) -> Result<BTreeMap<NonZeroU64, String>> {
+        if !self.survey.answers().any(|status| status.generation.is_some()) {
+            return Ok(BTreeMap::new());
+        }
+        let how = match self.survey.leading() {
+            Some(_) => Consistency::Linearizable,
+            None => Consistency::Stale,
+        };
+        let answer = Lister::new(&self.client, how).ask(&SystemQuery::Revocations).await?;
+        let SystemAnswer::Revocations { items, .. } = answer else {
+            let message = "a node answered something else than revocations";
+            return Err(Report::new(codes::UNEXPECTED, message));
+        };
+        let is_meant = |id: NonZeroU64| items.iter().any(|one| one.holder == format!("node {id}"));
+        let rows = self.survey.rows.iter().map(|row| (self.id_of(row), row.name.clone()));
+        let planned = self.planned.iter().map(|(name, id)| (Some(*id), name.clone()));
+        let named = planned.chain(rows).filter_map(|(id, name)| Some((id?, name)));
+        let mut revoked: BTreeMap<NonZeroU64, String> =
+            named.filter(|(id, _)| is_meant(*id)).collect();
+        if !revoked.is_empty() {
+            sleep(SETTLED).await;
+            let survey = again(&self.client, &self.survey).await;
+            let leader = survey.leader();
+            revoked.retain(|id, _| !leader.is_some_and(|leader| hears(leader, NodeId::from(*id))));
+        }
+        Ok(revoked)
+    }
+
+    /// Does nothing to these from now on.
+    pub(super) fn leave_out(&mut self, ids: &BTreeMap<NonZeroU64, String>) {
+        let Self { survey, planned, .. } = self;
+        survey.rows.retain(|row| id_of(row, planned).is_none_or(|id| !ids.contains_key(&id)));
     }
 
     /// Renews the certificates of all nodes, or of those with these names or ids.
@@ -216,6 +268,13 @@ async fn part_with_removed(client: &Client, survey: &Survey, bundles: &Bundles) 
         // Nothing depends on it now: whoever asks the next time learns it.
         Err(_) => Ok(()),
     }
+}
+
+/// Says whether a leader has heard from a member a moment ago, or is that one.
+pub(super) fn hears(leader: &NodeStatus, id: NodeId) -> bool {
+    let peer = leader.peers.iter().find(|peer| peer.id == id);
+    let heard_ms = peer.and_then(|peer| peer.heard_ms).map(Duration::from_millis);
+    leader.node == id || heard_ms.is_some_and(|heard| heard < SETTLED / 2)
 }
 
 /// Returns the id of a row's node: what it says itself, else what the configuration says, else what

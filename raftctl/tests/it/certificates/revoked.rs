@@ -8,6 +8,7 @@ use fixtures::{ClockShim, SmallDisk};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use super::{certificate_of, named};
 use crate::kit::{CLUSTER, PATIENCE, Said, World, free};
 
 fn by(world: &World, directory: &Path, name: &str, line: &str) -> Said {
@@ -237,4 +238,46 @@ fn a_voter_without_which_there_is_no_majority_is_not_cut_off_by_the_way() {
     world.ok("cert revoke n2 --dry-run");
     // A key that was stolen cannot wait.
     world.ok("cert revoke n2 --yes --force --dry-run");
+}
+
+/// Each of them was let in again by night, without a word: its new certificate began later than
+/// those that were revoked.
+#[test]
+fn a_node_that_was_revoked_is_let_in_again_by_its_name_only() {
+    let mut world = World::new();
+    world.found(&free(3));
+    world.ok("leader transfer n1");
+    let said = world.run("cert revoke n3 --yes");
+    assert!([0, 12].contains(&said.code), "{said:?}");
+    // Without n3, which is cut off, n2 is needed.
+    let is_cut_off = || {
+        let said = world.run("cert revoke n2 --dry-run -o json");
+        assert_eq!((said.code, &said.error()["code"]), (5, &"R0311".into()), "{said:?}");
+    };
+    is_cut_off();
+    let kept = std::fs::read(certificate_of(&world, "n3")).unwrap();
+    let said = world.ok("cert renew --all -o json");
+    let visits = said.data()["overTheWire"].as_array().unwrap().clone();
+    assert_eq!(visits.len(), 2, "{said:?}");
+    let note = "n3: not renewed, its certificates were revoked; raftctl cert renew n3 lets it in";
+    assert!(said.stdout.contains(note), "{said:?}");
+    assert_eq!(std::fs::read(certificate_of(&world, "n3")).unwrap(), kept);
+    is_cut_off();
+
+    // Another authority is no way in either.
+    world.ok("cert rotate begin");
+    for line in ["cert rotate finish --dry-run", "cert rotate finish", "cert rotate abort"] {
+        let said = world.run(&format!("{line} -o json"));
+        assert_eq!((said.code, &said.error()["code"]), (7, &"R0511".into()), "{line}: {said:?}");
+        assert!(said.stderr.contains("by a new certificate: n3"), "{said:?}");
+        let error = said.error();
+        assert_eq!(named(&error), "cert renew n3", "{error}");
+    }
+    is_cut_off();
+    world.ok("cert renew n3");
+    world.await_status(|status| status["health"] == "HEALTHY");
+    let said = world.ok("cert renew --all -o json");
+    assert_eq!(said.data()["overTheWire"].as_array().unwrap().len(), 3, "{said:?}");
+    world.ok("cert rotate finish");
+    world.await_status(|status| status["health"] == "HEALTHY");
 }

@@ -1,6 +1,6 @@
 //! What `cert renew` is told, and what becomes of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -88,6 +88,21 @@ impl Work {
         self.notes.extend(gone.map(note));
         self.renewed.retain(|prepared| !is_gone(&prepared.holding));
         self.copies.retain(|node| !removed.contains(&node.id));
+    }
+
+    /// Leaves out whose certificates were revoked: nobody is let in again who is not named.
+    pub(super) fn leave_out(&mut self, revoked: &BTreeMap<NonZeroU64, String>) {
+        let note = |name: &String| {
+            format!(
+                "{name}: not renewed, its certificates were revoked; raftctl cert renew {name} \
+                 lets it in again"
+            )
+        };
+        self.notes.extend(revoked.values().map(note));
+        self.renewed.retain(|prepared| match &prepared.holding.whose {
+            Whose::Node(node) => !revoked.contains_key(&node.id),
+            Whose::Authority | Whose::Operator | Whose::File => true,
+        });
     }
 
     /// Says whether a node that was asked has not got its new certificate, and does not find it

@@ -1,7 +1,6 @@
 //! What it costs to cut a voter off: the others refuse it until it has a new certificate.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use client::Client;
 use consensus::NodeId;
@@ -11,13 +10,10 @@ use super::{Meant, RevokeArgs};
 use crate::change::Present;
 use crate::cluster::quorum::{shortage, tolerance};
 use crate::codes;
+use crate::commands::cert::wire::{SETTLED, hears};
 use crate::invocation::Invocation;
 use crate::report::{Report, Result};
 use crate::target::Target;
-
-/// A voter that was cut off is silent from then on, and counts as heard for seconds. So long is
-/// waited where one may be, and whoever was silent for half of that is cut off.
-const SETTLED: Duration = Duration::from_secs(1);
 
 /// Asks whether a voter is to be cut off, if one is; returns what a script is told that has
 /// answered before.
@@ -85,10 +81,5 @@ async fn cut_off(client: &Client, target: &Target, present: &Present) -> Result<
     sleep(SETTLED).await;
     let again = Present::ask_for(client, &target.nodes, "nothing can be revoked: ").await?;
     let Some(leader) = again.survey.leader() else { return Ok(voters) };
-    let is_heard = |id: &NodeId| {
-        let peer = leader.peers.iter().find(|peer| peer.id == *id);
-        let heard_ms = peer.and_then(|peer| peer.heard_ms).map(Duration::from_millis);
-        leader.node == *id || heard_ms.is_some_and(|heard| heard < SETTLED / 2)
-    };
-    Ok(voters.into_iter().filter(|id| !is_heard(id)).collect())
+    Ok(voters.into_iter().filter(|id| !hears(leader, *id)).collect())
 }
