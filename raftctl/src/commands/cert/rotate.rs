@@ -101,7 +101,7 @@ async fn begin(invocation: &Invocation, bundles: &Bundles, dry_run: bool) -> Res
              one ({}), and let it sign then\n",
             old.fingerprint()
         );
-        return plan(invocation, bundles, ("begin", again), text).await;
+        return plan(invocation, bundles, ("begin", again, BACK), text).await;
     }
     bundles.make_successor()?;
     // Who asks trusts both first: from here on it does not matter who has answered with what.
@@ -110,7 +110,7 @@ async fn begin(invocation: &Invocation, bundles: &Bundles, dry_run: bool) -> Res
     let nodes = Nodes::ask(invocation, bundles).await?;
     let visits = nodes.trust(&authority.trust_pem()).await;
     nodes.close().await;
-    all_of(&visits, again)?;
+    all_of(&visits, again, BACK)?;
     bundles.let_successor_sign()?;
     let new = bundles.alone(true)?;
     let mut text = format!(
@@ -194,16 +194,15 @@ async fn finish(invocation: &Invocation, bundles: &Bundles, args: &FinishArgs) -
              ({}), and let nobody trust the old one any more\n",
             bundles.alone(true)?.fingerprint()
         );
-        return plan(invocation, bundles, ("finish", again), text).await;
+        return plan(invocation, bundles, ("finish", again, BACK), text).await;
     }
     let authority = bundles.signing_authority()?;
     let validity = args.lifetime.duration();
-    let nodes = Nodes::ask(invocation, bundles).await?;
-    none_revoked(&nodes, again).await?;
+    let nodes = trust_both(invocation, bundles, &authority, (again, BACK)).await?;
     // Who is done already, from an attempt before, takes another certificate without harm.
     let trusted = authority.trust_pem();
     let gift = Gift { authority: &authority, validity, authorities: Some(&trusted) };
-    all_of(&nodes.renew(gift, None).await, again)?;
+    all_of(&nodes.renew(gift, None).await, again, BACK)?;
     renew_files(bundles, &authority, validity)?;
     let alone = bundles.alone(true)?;
     // The operator connects with what is new, before the old one is dropped anywhere.
@@ -211,7 +210,7 @@ async fn finish(invocation: &Invocation, bundles: &Bundles, args: &FinishArgs) -
     let nodes = Nodes::ask(invocation, bundles).await?;
     let visits = nodes.trust(&alone.trust_pem()).await;
     nodes.close().await;
-    all_of(&visits, again)?;
+    all_of(&visits, again, BACK)?;
     bundles.spread(&alone)?;
     bundles.install_successor()?;
     let text =
@@ -226,6 +225,12 @@ async fn abort(invocation: &Invocation, bundles: &Bundles, dry_run: bool) -> Res
         return Err(Report::new(codes::NO_ROTATION, message).help("raftctl cert rotate status"));
     }
     let again = "raftctl cert rotate abort";
+    let instead = match phase {
+        Rotation::Reissuing => "raftctl cert rotate finish    (goes on with the new one)",
+        Rotation::Spreading | Rotation::None => {
+            "raftctl cert rotate begin    (goes on with the new one)"
+        }
+    };
     let new = issued_by(bundles, NEW)?;
     if dry_run {
         let mut text = format!(
@@ -236,10 +241,13 @@ async fn abort(invocation: &Invocation, bundles: &Bundles, dry_run: bool) -> Res
             let names = names_of(&new);
             text.push_str(&format!("would first sign anew, to be brought there: {names}\n"));
         }
-        return plan(invocation, bundles, ("abort", again), text).await;
+        return plan(invocation, bundles, ("abort", again, instead), text).await;
     }
     let authority = bundles.present_authority()?;
     let validity = certs::DEFAULT_LEAF_VALIDITY;
+    if phase == Rotation::Reissuing {
+        trust_both(invocation, bundles, &authority, (again, instead)).await?.close().await;
+    }
     if !new.is_empty() {
         // Both are trusted until they are where they are used.
         renew_all(bundles, &authority, validity, new.clone())?;
@@ -253,18 +261,17 @@ async fn abort(invocation: &Invocation, bundles: &Bundles, dry_run: bool) -> Res
     let trusted = authority.trust_pem();
     if phase == Rotation::Reissuing {
         let nodes = Nodes::ask(invocation, bundles).await?;
-        none_revoked(&nodes, again).await?;
         let gift = Gift { authority: &authority, validity, authorities: Some(&trusted) };
         let visits = nodes.renew(gift, None).await;
         nodes.close().await;
-        all_of(&visits, again)?;
+        all_of(&visits, again, instead)?;
         renew_files(bundles, &authority, validity)?;
     }
     let alone = bundles.alone(false)?;
     let nodes = Nodes::ask(invocation, bundles).await?;
     let visits = nodes.trust(&alone.trust_pem()).await;
     nodes.close().await;
-    all_of(&visits, again)?;
+    all_of(&visits, again, instead)?;
     bundles.spread(&alone)?;
     bundles.drop_successor()?;
     let text = format!("the authority is {} as before\n", alone.fingerprint());
@@ -364,6 +371,21 @@ impl Authorities {
     }
 }
 
+/// Lets everybody trust both authorities, which they do unless `finish` or `abort` was broken off:
+/// then some trust one of them alone, and would refuse what the other one signs for ever.
+async fn trust_both(
+    invocation: &Invocation,
+    bundles: &Bundles,
+    authority: &Authority,
+    (again, instead): (&str, &str),
+) -> Result<Nodes> {
+    let nodes = Nodes::ask(invocation, bundles).await?;
+    none_revoked(&nodes, again).await?;
+    bundles.spread(authority)?;
+    all_of(&nodes.trust(&authority.trust_pem()).await, again, instead)?;
+    Ok(nodes)
+}
+
 /// A certificate of another authority would let those in again whose certificates were revoked.
 async fn none_revoked(nodes: &Nodes, again: &str) -> Result<()> {
     let mut revoked = nodes.revoked().await?;
@@ -380,8 +402,11 @@ async fn none_revoked(nodes: &Nodes, again: &str) -> Result<()> {
         .help(format!("{again}    (afterwards: it goes on)")))
 }
 
+/// The way out of a rotation that does not come to its end.
+const BACK: &str = "raftctl cert rotate abort    (goes back)";
+
 /// Every node must have done it, or the next step would cut one off.
-fn all_of(visits: &[Visit], again: &str) -> Result<()> {
+fn all_of(visits: &[Visit], again: &str, instead: &str) -> Result<()> {
     let failed: Vec<&Visit> = visits.iter().filter(|visit| visit.result.is_err()).collect();
     if failed.is_empty() && !visits.is_empty() {
         return Ok(());
@@ -401,14 +426,14 @@ fn all_of(visits: &[Visit], again: &str) -> Result<()> {
         let name = printable(visit.name.as_bytes());
         format!("raftctl member remove {name}    (if {name} is gone for good)")
     });
-    Err(gone.fold(report, Report::help).help("raftctl cert rotate abort    (goes back)"))
+    Err(gone.fold(report, Report::help).help(instead))
 }
 
 /// Shows what a step would do, and which nodes it would not find.
 async fn plan(
     invocation: &Invocation,
     bundles: &Bundles,
-    (step, again): (&str, &str),
+    (step, again, instead): (&str, &str, &str),
     text: String,
 ) -> Result<()> {
     let nodes = Nodes::ask(invocation, bundles).await?;
@@ -419,7 +444,7 @@ async fn plan(
     };
     nodes.close().await;
     let answered = invocation.output.answer(&view("Plan", step, text, &visits));
-    told(answered, allowed.and_then(|()| all_of(&visits, again)))
+    told(answered, allowed.and_then(|()| all_of(&visits, again, instead)))
 }
 
 fn tell(invocation: &Invocation, step: &str, text: String, visits: &[Visit]) -> Result<()> {

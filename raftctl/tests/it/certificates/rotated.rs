@@ -218,3 +218,48 @@ fn nodes_that_are_added_while_the_authority_is_replaced_trust_both() {
     let status = world.await_status(|status| status["health"] == "HEALTHY");
     assert_eq!(status["nodes"].as_array().unwrap().len(), 5, "{status:#}");
 }
+
+/// Lets a node trust one authority alone, as when a step was broken off behind that.
+fn narrow(world: &mut World, name: &str, address: &str, authority: &str) {
+    world.kill(name);
+    let file = world.home().join(format!("data-{name}/identity.pem"));
+    let text = fs::read_to_string(&file).unwrap();
+    let begin = "-----BEGIN CERTIFICATE-----";
+    let parts: Vec<&str> = text.split(begin).collect();
+    let [key, certificate, _, _] = parts[..] else { panic!("it trusts both: {text}") };
+    let ca = fs::read_to_string(world.directory().join(authority).join("ca.crt")).unwrap();
+    fs::write(&file, format!("{key}{begin}{certificate}{ca}")).unwrap();
+    world.start(name, address);
+    world.await_status(|status| status["health"] == "HEALTHY");
+}
+
+/// Who trusted one authority alone refused certificates of the other one for ever, and the rest
+/// were cut off from it.
+#[test]
+fn what_a_step_that_was_broken_off_has_left_is_healed_by_the_other_one() {
+    let mut world = World::new();
+    let addresses = free(3);
+    world.found(&addresses);
+    world.ok("cert rotate begin");
+    world.ok("cert renew --all");
+    narrow(&mut world, "n1", &addresses[0], "ca.next");
+    world.kill("n3");
+    let said = world.run("cert rotate abort -o json");
+    assert_eq!((said.code, said.error()["code"].as_str()), (7, Some("R0511")), "{said:?}");
+    let help = said.error()["help"].to_string();
+    assert!(help.contains("cert rotate finish") && help.contains("cert rotate abort"), "{help}");
+    world.start("n3", &addresses[2]);
+    world.await_status(|status| status["health"] == "HEALTHY");
+    world.ok("cert rotate abort");
+    world.ok("cert rotate begin");
+    narrow(&mut world, "n1", &addresses[0], "ca");
+    world.ok("cert rotate finish");
+    let (all, one) = (holders(&world), "the authority");
+    assert!(all.iter().all(|(_, of, trusts)| of == one && trusts == one), "{all:?}");
+    for (name, address) in ["n1", "n2", "n3"].iter().zip(&addresses) {
+        world.kill(name);
+        world.start(name, address);
+    }
+    world.await_status(|status| status["health"] == "HEALTHY");
+    world.ok("kv put greeting hello");
+}
