@@ -175,6 +175,16 @@ impl Invocation {
         Ok(directory.filter(|path: &std::path::PathBuf| path.join(crate::bundle::PLAN).exists()))
     }
 
+    /// Returns where the nodes of a cluster are, as the context in use knows, if it is that one's.
+    ///
+    /// # Errors
+    /// If the contexts cannot be read.
+    pub(crate) fn nodes_of(&self, cluster: &str) -> Result<Vec<Node>> {
+        let context = self.context()?.map(|(_, context)| context);
+        let known = context.filter(|context| context.cluster.as_deref() == Some(cluster));
+        Ok(known.map(|context| context.nodes).unwrap_or_default())
+    }
+
     /// Lets the context follow a change of members, so that it still leads to the cluster when
     /// its first members are gone, or are elsewhere. The change is made, so that a context that
     /// cannot follow is told of, and is no failure.

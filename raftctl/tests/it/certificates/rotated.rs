@@ -263,3 +263,23 @@ fn what_a_step_that_was_broken_off_has_left_is_healed_by_the_other_one() {
     world.await_status(|status| status["health"] == "HEALTHY");
     world.ok("kv put greeting hello");
 }
+
+/// They were asked where `init` had planned them, and nowhere else.
+#[test]
+fn a_cluster_whose_first_members_are_gone_is_found() {
+    let mut world = World::new();
+    let addresses = free(2);
+    world.found(&addresses[..1]);
+    let add = format!("member add n2={} --bundle", addresses[1]);
+    world.ok(&format!("{add} --prepare-only"));
+    world.start("n2", &addresses[1]);
+    world.ok(&add);
+    world.ok("member remove n1 --yes");
+    assert_eq!(world.ended("n1"), Some(77));
+    let said = world.ok("cert renew --all -o json");
+    let visits = said.data()["overTheWire"].as_array().unwrap().clone();
+    assert!(visits.len() == 1 && visits[0]["name"] == "n2", "{said:?}");
+    world.ok("cert rotate begin");
+    world.ok("cert rotate finish");
+    world.ok("kv put greeting hello");
+}
