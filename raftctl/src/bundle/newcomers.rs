@@ -42,6 +42,9 @@ impl Bundles {
     ) -> Result<Vec<String>> {
         let path = self.directory().join(ADDED);
         let mut added = self.added(&path)?;
+        for node in nodes.iter().filter(|node| !is_member(node)) {
+            self.check_not_removed(node)?;
+        }
         for node in nodes {
             let PlannedNode { id, name, address } = node;
             let known = added.nodes.iter().chain(&self.plan.nodes);
@@ -113,12 +116,30 @@ impl Bundles {
         self.directory().join(format!("data-{name}"))
     }
 
-    /// Returns the highest id of all nodes that were ever planned or added here.
+    /// Returns the highest id of all nodes that were ever planned, added or removed here, also of
+    /// those that a plan had before it was corrected: their bundles may be anywhere.
     ///
     /// # Errors
-    /// If the file of added nodes cannot be read.
+    /// If the file of added or removed nodes cannot be read.
     pub(crate) fn highest_id(&self) -> Result<u64> {
-        Ok(self.known()?.keys().last().map_or(0, |id| id.get()))
+        let known = self.known()?.keys().last().copied().max(self.plan.highest);
+        let removed = self.removed()?.last().copied();
+        Ok(known.max(removed).map_or(0, NonZeroU64::get))
+    }
+
+    /// Refuses an id that a removed node had: its certificates would be another node's. A cluster
+    /// that was restored may have reserved it for a name when the backup was made.
+    ///
+    /// # Errors
+    /// If it is one.
+    pub(crate) fn check_not_removed(&self, node: &PlannedNode) -> Result<()> {
+        let PlannedNode { id, name, .. } = node;
+        if !self.removed()?.contains(id) {
+            return Ok(());
+        }
+        let message = format!("node {id} was removed, and the cluster has that id for {name}");
+        Err(Report::new(codes::IN_THE_WAY, message)
+            .help("another name    (it gets an id that nobody had)"))
     }
 
     /// Names all nodes by id that were ever planned or added.

@@ -271,3 +271,30 @@ fn a_newcomers_settings_are_those_that_the_leases_of_its_cluster_rest_on() {
     assert_eq!(raft["election_timeout_ms"].as_array(), Some(&range));
     assert_eq!(raft["heartbeat_ms"].as_integer(), Some(100));
 }
+
+/// Whoever had carried a bundle away before the plan was corrected counted as the next newcomer.
+#[test]
+fn no_newcomer_gets_an_id_that_a_bundle_was_made_for_or_a_removed_node_had() {
+    let directory = tempfile::tempdir().expect("a directory");
+    drop(prepare(&directory, &nodes(4)).expect("it is new"));
+    let bundles = prepare(&directory, &nodes(3)).expect("nothing is bootstrapped");
+    assert_eq!(bundles.highest_id(), Ok(4), "n4 was dropped");
+    let newcomer = |id: u64, name: &str| PlannedNode {
+        id: id.try_into().expect("not 0"),
+        name: name.to_owned(),
+        address: format!("{name}:7400"),
+    };
+    let add = |node: PlannedNode, is_member: bool| {
+        let added = bundles.add(&[node], |_| is_member, |_| false, |_| NodeSettings::default());
+        added.map_err(|report| report.code)
+    };
+    add(newcomer(5, "n5"), false).expect("nobody had it");
+    let removed = [6, 7].map(|id| NodeId::new(id).expect("not 0"));
+    let nobody = consensus::Configuration::unknown();
+    bundles.part_with(removed, &nobody).expect("it can be written");
+    assert_eq!(bundles.highest_id(), Ok(7));
+    // A restored cluster may have reserved it.
+    assert_eq!(add(newcomer(6, "n6"), false), Err(Some(codes::IN_THE_WAY)));
+    assert_eq!(bundles.highest_id(), Ok(7), "nothing was written");
+    add(newcomer(6, "n6"), true).expect("the restored cluster has it as a member");
+}

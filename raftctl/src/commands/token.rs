@@ -98,6 +98,7 @@ async fn create(invocation: &Invocation, args: CreateArgs) -> Result<()> {
     let id = client.reserve_id(&name, bundles.highest_id()?).await?;
     let id = std::num::NonZeroU64::new(id.get()).expect("ids are not 0");
     let node = PlannedNode { id, name, address };
+    bundles.check_not_removed(&node)?;
     let token = make(invocation, (&bundles, &client), &node, args.valid).await?;
     client.close().await;
     let text = token.to_text();
