@@ -216,6 +216,23 @@ impl Credentials {
         self.trust.fingerprints().map(str::to_owned).collect()
     }
 
+    /// Checks once more the chain that the side with this purpose has shown on a connection, as it
+    /// would be if the connection was made now.
+    ///
+    /// # Errors
+    ///
+    /// [`CertError::NoIdentity`] for an empty chain, and what makes a certificate count no more.
+    pub fn check_shown(
+        &self,
+        purpose: Purpose,
+        chain: &[CertificateDer<'_>],
+    ) -> Result<(), CertError> {
+        let what = "the peer's certificate".to_owned();
+        let (leaf, others) = chain.split_first().ok_or(CertError::NoIdentity { what })?;
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(now_unix_s()));
+        self.trust.check_peer(purpose, None, leaf, others, now).map(drop)
+    }
+
     /// The certificates of the authorities that are trusted, as PEM.
     #[must_use]
     pub fn authorities_pem(&self) -> &str {

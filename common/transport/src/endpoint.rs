@@ -4,7 +4,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use certs::{Credentials, Expect, Identity, Role, Shown};
+use certs::{Credentials, Expect, Identity, Role};
 use protocol::CertificateId;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connection, ConnectionError, ServerConfig};
@@ -102,7 +102,7 @@ impl Incoming {
         };
         let alpn = negotiated(&connection)
             .ok_or_else(|| refused(Cause::Protocol, "unknown protocol".into()))?;
-        let shown = shown(&connection).map_err(|why| refused(Cause::Certificate, why))?;
+        let shown = guard::shown(&connection).map_err(|why| refused(Cause::Certificate, why))?;
         let (identity, certificate) = (shown.identity.clone(), guard::id(&shown));
         if !alpn.admits(&identity.role) {
             let protocol = String::from_utf8_lossy(alpn.name());
@@ -147,7 +147,7 @@ impl Presented {
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     sockets: Sockets,
-    /// What new connections show and check; those that exist keep what they began with.
+    /// What new connections show and check.
     credentials: Arc<RwLock<Credentials>>,
     /// Where names led.
     pub(crate) places: Places,
@@ -252,12 +252,16 @@ impl Endpoint {
     }
 
     /// Lets all copies of a listening endpoint use other certificates for every connection from
-    /// now on, on both sides. Connections that exist live on.
+    /// now on, on both sides. Connections that exist live on, but for those of an authority that is
+    /// trusted no more.
     ///
     /// # Errors
     /// If the certificates are not a node's; nothing has changed then.
     pub fn replace(&self, credentials: &Credentials) -> Result<(), EndpointError> {
-        self.sockets.set_server_config(&server_config(credentials)?);
+        let config = server_config(credentials)?;
+        // Handshakes that are under way are judged by the new ones, whichever they began with.
+        self.guard.trust(&self.credentials(), credentials);
+        self.sockets.set_server_config(&config);
         self.presented().replace(credentials);
         Ok(())
     }
@@ -317,7 +321,7 @@ impl Endpoint {
             }
         };
         let connection = connected?;
-        let watched = shown(&connection)
+        let watched = guard::shown(&connection)
             .and_then(|shown| self.guard.watch(&connection, shown, alpn))
             .map_err(|why| {
                 connection.close(Close::Refused.code(), why.as_bytes());
@@ -454,14 +458,6 @@ fn negotiated(connection: &Connection) -> Option<Alpn> {
     let data = data.downcast::<quinn::crypto::rustls::HandshakeData>().ok()?;
     let name = data.protocol?;
     Alpn::ALL.into_iter().find(|alpn| alpn.name() == name)
-}
-
-fn shown(connection: &Connection) -> Result<Shown, String> {
-    let chain = connection.peer_identity().ok_or("no certificate was shown")?;
-    let chain = chain
-        .downcast::<Vec<certs::CertificateDer<'static>>>()
-        .map_err(|_| "the certificate is of an unknown kind")?;
-    certs::shown_in(&chain).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
-//! Connections that must not be: those of revoked certificates and of removed members. Whoever
-//! applies the log says who they are; each new connection is looked at, and those that exist are
-//! closed, in both directions.
+//! Connections that must not be: those of revoked certificates and of removed members, which the
+//! log tells, and those of an authority that is trusted no more. Each new connection is looked at,
+//! and those that exist are closed, in both directions.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use certs::{Identity, Shown};
+use certs::{CertificateDer, Credentials, Identity, Purpose, Shown};
 use consensus::{LogIndex, NodeId};
 use protocol::CertificateId;
-use quinn::Connection;
+use quinn::{Connection, Side};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
@@ -48,11 +48,14 @@ struct Shared {
 struct Known {
     revoked: BTreeMap<String, Revoked>,
     removed: BTreeMap<NodeId, (LogIndex, Instant)>,
+    /// Who says whom this node trusts, once it has trusted somebody whom it trusts no more: a
+    /// handshake may have begun before.
+    trust: Option<Credentials>,
     live: BTreeMap<u64, Live>,
     last: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Live {
     shown: Shown,
     connection: Connection,
@@ -104,6 +107,28 @@ impl Guard {
         self.0.removed.notify_one();
     }
 
+    /// Takes over whom this node trusts from now on. Where it trusts an authority no more, the
+    /// connections are closed of those who have certificates of that one: whoever has stolen its
+    /// key could issue any.
+    pub(crate) fn trust(&self, former: &Credentials, present: &Credentials) {
+        let trusted = present.trusted_fingerprints();
+        let is_lost = |one: &String| !trusted.contains(one);
+        let has_lost = former.trusted_fingerprints().iter().any(is_lost);
+        let mut known = self.lock();
+        if !has_lost && known.trust.is_none() {
+            return;
+        }
+        known.trust = Some(present.clone());
+        // Signatures are checked while nobody waits for the lock.
+        let live: Vec<Live> = known.live.values().filter(|_| has_lost).cloned().collect();
+        drop(known);
+        for one in &live {
+            if let Some(why) = stranger(present, &one.connection) {
+                one.close(&why);
+            }
+        }
+    }
+
     /// Says whether a member was removed long enough ago to have heard of it.
     pub(crate) fn is_gone(&self, node: NodeId) -> bool {
         self.lock().removed.get(&node).is_some_and(|(_, since)| since.elapsed() >= GRACE)
@@ -134,6 +159,8 @@ impl Guard {
             Alpn::Peer => None,
             Alpn::Client | Alpn::Forward => known.removal(&shown),
         });
+        let stranger = || known.trust.as_ref().and_then(|trust| stranger(trust, connection));
+        let barred = barred.or_else(stranger);
         if let Some(why) = barred {
             return Err(why);
         }
@@ -163,21 +190,28 @@ impl Guard {
         for live in known.live.values() {
             let revoked = known.revocation(&live.shown.identity, id(&live.shown));
             let barred = revoked.or_else(|| known.removal(&live.shown));
-            if let Some(why) = barred
-                && live.connection.close_reason().is_none()
-            {
-                let from = live.connection.remote_address();
-                tracing::info!(
-                    name: "connection-cut",
-                    who = %live.shown.identity.role, %from, "connection closed: {why}"
-                );
-                live.connection.close(Close::Refused.code(), why.as_bytes());
+            if let Some(why) = barred {
+                live.close(&why);
             }
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Live {
+    fn close(&self, why: &str) {
+        if self.connection.close_reason().is_some() {
+            return;
+        }
+        let from = self.connection.remote_address();
+        tracing::info!(
+            name: "connection-cut",
+            who = %self.shown.identity.role, %from, "connection closed: {why}"
+        );
+        self.connection.close(Close::Refused.code(), why.as_bytes());
     }
 }
 
@@ -195,6 +229,28 @@ impl Known {
         let (index, since) = self.removed.get(&node)?;
         (since.elapsed() >= GRACE).then(|| removal(node, *index))
     }
+}
+
+/// Says why whoever is at the other end would not be trusted if it came now.
+fn stranger(trust: &Credentials, connection: &Connection) -> Option<String> {
+    let theirs = match connection.side() {
+        Side::Client => Purpose::Server,
+        Side::Server => Purpose::Client,
+    };
+    let check =
+        |chain: Vec<_>| trust.check_shown(theirs, &chain).map_err(|error| error.to_string());
+    chain(connection).and_then(check).err()
+}
+
+/// Returns what the other side has shown.
+pub(crate) fn shown(connection: &Connection) -> Result<Shown, String> {
+    certs::shown_in(&chain(connection)?).map_err(|error| error.to_string())
+}
+
+fn chain(connection: &Connection) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain = connection.peer_identity().ok_or("no certificate was shown")?;
+    let chain = chain.downcast().map_err(|_| "the certificate is of an unknown kind")?;
+    Ok(*chain)
 }
 
 /// Tells a certificate from others of its holder.

@@ -15,12 +15,12 @@ use transport::{Alpn, ClientConnection, ConnectError, Endpoint, Trail};
 /// How soon existing connections must be gone.
 const SOON: Duration = Duration::from_secs(1);
 
-fn alice() -> Role {
+pub(crate) fn alice() -> Role {
     Role::Operator("alice".parse().unwrap())
 }
 
 /// A certificate that was made so many seconds ago.
-fn issued(cluster: &Cluster, role: Role, ago_s: u64) -> certs::Credentials {
+pub(crate) fn issued(cluster: &Cluster, role: Role, ago_s: u64) -> certs::Credentials {
     let identity = Identity::new(cluster.authority.cluster(), role);
     let now = Validity::from_now(Duration::from_secs(86_400)).unwrap();
     let window = Validity { not_before: now.not_before - ago_s, ..now };
@@ -52,7 +52,7 @@ async fn connect(
 }
 
 /// A connection of one certificate to each of these nodes.
-async fn connections(
+pub(crate) async fn connections(
     cluster: &Cluster,
     places: &[usize],
     credentials: &certs::Credentials,
@@ -65,7 +65,7 @@ async fn connections(
 }
 
 /// Waits until all connections are closed, and returns how long the last one took.
-async fn cut(connections: &[ClientConnection], began: Instant) -> Duration {
+pub(crate) async fn cut(connections: &[ClientConnection], began: Instant) -> Duration {
     while connections.iter().any(ClientConnection::is_usable) {
         assert!(began.elapsed() < PATIENCE, "a connection is still open");
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -73,7 +73,7 @@ async fn cut(connections: &[ClientConnection], began: Instant) -> Duration {
     began.elapsed()
 }
 
-fn client_with(cluster: &Cluster, credentials: certs::Credentials) -> Client {
+pub(crate) fn client_with(cluster: &Cluster, credentials: certs::Credentials) -> Client {
     let endpoints = cluster.nodes.iter().map(|node| node.address.clone()).collect();
     let (deadline, connect_timeout) = (Duration::from_secs(5), Duration::from_secs(2));
     Client::new(ClientConfig { endpoints, credentials, deadline, connect_timeout }).unwrap()
@@ -85,7 +85,7 @@ fn now_s() -> u64 {
 }
 
 /// Says why each node refuses a certificate.
-async fn refusals(cluster: &Cluster, credentials: &certs::Credentials) -> Vec<String> {
+pub(crate) async fn refusals(cluster: &Cluster, credentials: &certs::Credentials) -> Vec<String> {
     let mut all = Vec::new();
     for place in 0..cluster.nodes.len() {
         let refused = connect(cluster, place, credentials).await.err();
