@@ -169,9 +169,9 @@ impl Requests {
             let Some(waiting) = self.reads.get_mut(&index) else {
                 continue;
             };
-            let before = waiting.len();
-            waiting.retain(|question| question.request != request);
-            if waiting.len() < before {
+            // Questions of one index stand in both queues in the order in which they came, and
+            // leave the longer one last: it is the first one, or has been answered.
+            if waiting.pop_front_if(|question| question.request == request).is_some() {
                 self.reading -= 1;
                 late.push(request);
             }
@@ -270,5 +270,33 @@ mod tests {
         let endings = requests.applied(index, |_| Some(term), [5, 6, 7].map(answer).into());
         let response = Bytes::from_static(b"7");
         assert_eq!(endings, [Ending::Applied { request, index, response }]);
+    }
+    /// To look at all of an index for each would take minutes, in which no heartbeat leaves.
+    #[test]
+    fn giving_up_is_as_much_work_as_there_are_questions_however_many_wait_for_one_index() {
+        let (count, index) = (1 << 19, LogIndex::new(9));
+        let mut requests = Requests::default();
+        for number in 0..count {
+            let until = Timestamp::new(number);
+            requests.awaits(RequestId::new(number), Bytes::new(), index, until);
+        }
+        let names = |range: std::ops::Range<u64>| range.map(RequestId::new).collect::<Vec<_>>();
+        assert_eq!(requests.late(Timestamp::new(1)), names(0..2));
+        assert_eq!(requests.questions(), count as usize - 2);
+        assert_eq!(requests.late(Timestamp::new(count)), names(2..count));
+        assert_eq!((requests.questions(), requests.ready(index).len()), (0, 0));
+    }
+
+    #[test]
+    fn a_question_that_was_answered_is_not_given_up_and_keeps_no_other_from_it() {
+        let [near, far] = [5, 9].map(LogIndex::new);
+        let mut requests = Requests::default();
+        for (number, index) in [(1, far), (2, near), (3, far)] {
+            let until = Timestamp::new(number);
+            requests.awaits(RequestId::new(number), Bytes::new(), index, until);
+        }
+        assert_eq!(requests.ready(near).len(), 1);
+        assert_eq!(requests.late(Timestamp::new(9)), [1, 3].map(RequestId::new));
+        assert_eq!(requests.questions(), 0);
     }
 }
