@@ -2,7 +2,7 @@
 //! operators and for nodes, so that nobody can keep those out. With a place goes what its guest may
 //! make the node keep in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use certs::{Identity, Role};
@@ -49,6 +49,8 @@ struct Kind {
 struct Guests {
     taken: BTreeMap<Table, usize>,
     known: BTreeMap<(Table, String), Guest>,
+    /// Those of them that have no connection left, and still something of what these brought.
+    left: BTreeSet<(Table, String)>,
 }
 
 /// Where a connection sits.
@@ -122,7 +124,8 @@ impl Seats {
     /// requests on, and of clients by the role of their certificate.
     pub fn by_kind(&self) -> BTreeMap<String, usize> {
         let mut kinds = BTreeMap::new();
-        for ((table, name), guest) in &self.shared.lock().known {
+        let guests = self.shared.lock();
+        for ((table, name), guest) in guests.known.iter().filter(|(_, guest)| guest.seated > 0) {
             let kind = match table {
                 Table::Peers => "peer",
                 Table::Forwarders => "forwarder",
@@ -165,6 +168,7 @@ impl Seats {
         let (all_max, own_max) = table.limits(&self.shared.limits);
         let name = identity.to_string();
         let mut guests = self.shared.lock();
+        guests.forget_done();
         let all = guests.taken.get(&table).copied().unwrap_or(0);
         let key = (table, name.clone());
         let own = guests.known.get(&key).map_or(0, |guest| guest.seated);
@@ -175,6 +179,7 @@ impl Seats {
             return Err(Full::Everybody { connections: all });
         }
         let kind = &self.shared.kinds[table.kind(&identity.role)];
+        guests.left.remove(&key);
         let guest = guests.known.entry(key).or_insert_with(|| Guest {
             seated: 0,
             intake: Arc::new(Semaphore::new(IDENTITY_INTAKE_BYTES_MAX)),
@@ -210,6 +215,28 @@ impl Table {
     }
 }
 
+impl Guests {
+    /// Forgets those without a connection of whom nothing is kept any more. Earlier, whoever comes
+    /// again would have all of its room anew, beside what it has filled.
+    fn forget_done(&mut self) {
+        let Self { known, left, .. } = self;
+        left.retain(|key| {
+            let is_kept = known.get(key).is_some_and(Guest::has_something);
+            if !is_kept {
+                known.remove(key);
+            }
+            is_kept
+        });
+    }
+}
+
+impl Guest {
+    /// Says whether anything is kept that one of its connections brought.
+    fn has_something(&self) -> bool {
+        self.intake.available_permits() < IDENTITY_INTAKE_BYTES_MAX || self.outlet.used() > 0
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut guests = self.shared.lock();
@@ -222,7 +249,8 @@ impl Drop for Seat {
             guest.seated == 0
         });
         if is_last {
-            guests.known.remove(&key);
+            guests.left.insert(key);
+            guests.forget_done();
         }
     }
 }
@@ -235,7 +263,12 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
+    use crate::limits::INTAKE_BYTES_MAX;
 
     const LIMITS: SeatLimits = SeatLimits { connections_max: 6, per_identity_max: 4 };
 
@@ -281,6 +314,31 @@ mod tests {
         }
         let guests = seats.shared.lock();
         assert_eq!((guests.known.len(), guests.taken.get(&Table::Common)), (0, Some(&0)));
+    }
+
+    #[tokio::test]
+    async fn who_comes_again_finds_the_room_taken_that_it_filled_before_it_went() {
+        let seats = Seats::new(LIMITS);
+        let (who, bytes) = (identity("reader/one"), INTAKE_BYTES_MAX);
+        let seat = || seats.seat(&who, Alpn::Client).expect("a place");
+        let mut kept = Vec::new();
+        for _ in 0..IDENTITY_INTAKE_BYTES_MAX / bytes {
+            kept.push(seat().intake.hold(bytes).await);
+        }
+        assert!(seats.by_kind().is_empty(), "it has no connection any more");
+        let again = seat();
+        let room = timeout(Duration::from_millis(20), again.intake.hold(1));
+        assert!(room.await.is_err(), "it has room beside all that it may have");
+        drop(kept);
+        drop(again.intake.hold(1).await);
+        // An answer that nobody has read is counted just so.
+        let answer = again.outlet.take(1_000).expect("there is room");
+        drop(again);
+        assert_eq!(seats.shared.lock().known.len(), 1);
+        drop(answer);
+        let other = seats.seat(&identity("reader/two"), Alpn::Client).expect("a place");
+        assert_eq!(seats.shared.lock().known.len(), 1, "the first one is forgotten");
+        drop(other);
     }
 
     #[test]
