@@ -156,6 +156,22 @@ fn a_plain_machine_may_say_which_commands_free_space() {
     assert!(others.frees_space(b"less") && !others.frees_space(b"more"));
 }
 
+/// The machine in memory went on as it was, beside a state that says otherwise.
+#[test]
+fn a_state_that_is_opened_in_the_place_of_another_is_loaded_also_at_the_same_last_command() {
+    for commands_bytes_min in [1, 1 << 20] {
+        let machine = words(commands_bytes_min);
+        let mut one = Host::open(MemoryStore::new(), machine.clone()).unwrap();
+        say(&mut one, "wrong");
+        let mut other = open(MemoryStore::new(), commands_bytes_min);
+        say(&mut other, "right");
+        drop(one);
+        let mut host = Host::open(stop(other), machine).unwrap();
+        assert_eq!((ask(&host, "right"), ask(&host, "wrong")), ("1".to_owned(), "0".to_owned()));
+        assert_eq!(say(&mut host, "right"), "2 at 2 and 20");
+    }
+}
+
 #[test]
 fn a_restarted_node_has_what_was_durable_before_it_is_asked_or_told_anything() {
     for commands_bytes_min in [1, 200, 1 << 20] {
