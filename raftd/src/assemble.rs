@@ -33,6 +33,7 @@ use crate::lanes::{REPORTS_MAX, Reports};
 use crate::node::remember::Keeper;
 use crate::node::{Node, Parts};
 use crate::opening::Opened;
+use crate::pending::OPERATOR_REQUESTS_MAX;
 use crate::program::Machine;
 use crate::room::measured;
 use crate::services::Services;
@@ -260,7 +261,7 @@ fn replica(
         inflight_max: config.raft.inflight_max,
         entries_max: config.raft.entries_max,
         uncommitted_max: config.limits.uncommitted_entries_max,
-        reads_max: config.limits.requests_max,
+        reads_max: config.limits.requests_max + OPERATOR_REQUESTS_MAX,
         lease_clock_error_ppm: config.raft.lease_clock_error_ppm,
         ..consensus::Config::new(seed)
     };
@@ -280,8 +281,8 @@ fn replica(
     let limits = Limits {
         cache_bytes_max: bytes(config.limits.log_cache_bytes_max),
         proposal_bytes_max: bytes(proposed),
-        proposals_max: config.limits.requests_max as usize,
-        questions_max: config.limits.requests_max as usize,
+        proposals_max: (config.limits.requests_max + OPERATOR_REQUESTS_MAX) as usize,
+        questions_max: (config.limits.requests_max + OPERATOR_REQUESTS_MAX) as usize,
         keep: Keep {
             entries: config.limits.log_keep_entries_max,
             bytes_max: kept,

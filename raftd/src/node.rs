@@ -24,7 +24,7 @@ use crate::node::audit::{Asker, Notes};
 use crate::node::contact::Contact;
 use crate::node::remember::Keeper;
 use crate::observe::board::Board;
-use crate::pending::Pending;
+use crate::pending::{OPERATOR_REQUESTS_MAX, Pending};
 use crate::program::Machine;
 use crate::room::trouble;
 use crate::stalls::Stalls;
@@ -127,7 +127,7 @@ impl Node {
             gauges: parts.gauges,
             _watch: parts.watch,
             metrics: Metrics::default(),
-            pending: Pending::new(parts.requests_max),
+            pending: Pending::new(parts.requests_max, OPERATOR_REQUESTS_MAX),
             notes: Notes::default(),
             lease_clock_error_ppm: parts.lease_clock_error_ppm,
             pace_ms: parts.pace_ms,

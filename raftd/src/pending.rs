@@ -9,6 +9,10 @@ use crate::lanes::query::Part;
 /// Bits of a name that tell the slot; the others count how often the slot was used.
 const SLOT_BITS: u32 = 20;
 
+/// Requests that are kept for operators, beyond those that anybody may have: who fills these would
+/// keep away the very command that ends it.
+pub(crate) const OPERATOR_REQUESTS_MAX: u32 = 64;
+
 /// Names stay below this bit, which the replica uses for itself.
 const COUNT_MAX: u64 = (1 << (63 - SLOT_BITS)) - 1;
 
@@ -17,7 +21,9 @@ const COUNT_MAX: u64 = (1 << (63 - SLOT_BITS)) - 1;
 pub(crate) struct Pending<R> {
     slots: Vec<Slot<R>>,
     free: Vec<u32>,
+    /// The most of all, and the most of all but operators.
     limit: usize,
+    common: usize,
     /// The term in which this node leads, if it does.
     leads: Option<Term>,
     /// Under which names commands of sessions wait that were proposed in that term.
@@ -53,11 +59,12 @@ pub(crate) struct Waiting<R> {
 }
 
 impl<R> Pending<R> {
-    /// Makes room for `limit` clients, at most 2^20.
-    pub(crate) fn new(limit: u32) -> Self {
-        let limit = limit.min(1 << SLOT_BITS) as usize;
+    /// Makes room for `limit` clients and for so many operators more, at most 2^20 in all.
+    pub(crate) fn new(limit: u32, operators: u32) -> Self {
+        let within = |count: u32| count.min(1 << SLOT_BITS) as usize;
+        let (limit, common) = (within(limit.saturating_add(operators)), within(limit));
         let (slots, free, numbered) = (Vec::new(), Vec::new(), HashMap::new());
-        Self { slots, free, limit, leads: None, numbered }
+        Self { slots, free, limit, common, leads: None, numbered }
     }
 
     /// Names a client's request, about one part of the state; gives the responder back if there is
@@ -117,9 +124,10 @@ impl<R> Pending<R> {
         slot.waiting.as_mut().filter(|_| slot.count == request.get() >> SLOT_BITS)
     }
 
-    /// Says whether there is room for so many more.
-    pub(crate) fn has_room_for(&self, more: usize) -> bool {
-        self.count() + more <= self.limit
+    /// Says whether there is room for so many more of an operator, or of somebody else.
+    pub(crate) fn has_room_for(&self, more: usize, of_operator: bool) -> bool {
+        let limit = if of_operator { self.limit } else { self.common };
+        self.count() + more <= limit
     }
 
     /// Returns how many wait.
@@ -155,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_name_answers_once_and_is_not_used_again() {
-        let mut pending = Pending::new(4);
+        let mut pending = Pending::new(4, 0);
         let first = pending.insert(Part::Machine, Timestamp::ZERO, "a").expect("room");
         assert_eq!(pending.remove(first).map(|waiting| waiting.responder), Some("a"));
         assert!(pending.remove(first).is_none());
@@ -169,7 +177,7 @@ mod tests {
     fn a_command_that_is_sent_again_waits_in_the_same_place() {
         let command =
             |owner: &str, sequence| Numbered { owner: owner.to_owned(), session: 7, sequence };
-        let mut pending = Pending::new(4);
+        let mut pending = Pending::new(4, 0);
         assert_eq!(pending.take_over(&command("web", 1), "early"), Err("early"));
         let first = pending.insert(Part::Machine, Timestamp::ZERO, "a").expect("room");
         pending.number(first, command("web", 1));
@@ -186,7 +194,7 @@ mod tests {
     #[test]
     fn nobody_waits_in_a_place_of_another_leadership() {
         let command = || Numbered { owner: "web".to_owned(), session: 7, sequence: 1 };
-        let mut pending = Pending::new(4);
+        let mut pending = Pending::new(4, 0);
         pending.lead(Some(Term::new(2)));
         let first = pending.insert(Part::Machine, Timestamp::ZERO, "a").expect("room");
         pending.number(first, command());
@@ -205,7 +213,7 @@ mod tests {
 
     #[test]
     fn beyond_the_limit_the_responder_comes_back() {
-        let mut pending = Pending::new(2);
+        let mut pending = Pending::new(2, 0);
         let first = pending.insert(Part::Machine, Timestamp::ZERO, 1).expect("room");
         pending.insert(Part::Machine, Timestamp::ZERO, 2).expect("room");
         assert_eq!(pending.insert(Part::Machine, Timestamp::ZERO, 3), Err(3));
@@ -214,8 +222,20 @@ mod tests {
     }
 
     #[test]
+    fn some_room_is_kept_for_operators() {
+        let mut pending = Pending::new(2, 1);
+        assert!(pending.has_room_for(2, false) && !pending.has_room_for(3, false));
+        for number in 0..2 {
+            pending.insert(Part::Machine, Timestamp::ZERO, number).expect("room");
+        }
+        assert!(!pending.has_room_for(1, false) && pending.has_room_for(1, true));
+        pending.insert(Part::Machine, Timestamp::ZERO, 2).expect("room");
+        assert!(!pending.has_room_for(1, true));
+    }
+
+    #[test]
     fn names_leave_the_highest_bit_to_the_replica() {
-        let mut pending = Pending::new(1);
+        let mut pending = Pending::new(1, 0);
         pending.slots.push(Slot { count: COUNT_MAX - 1, waiting: None });
         pending.free.push(0);
         let name = pending.insert(Part::Machine, Timestamp::ZERO, ()).expect("room");

@@ -290,7 +290,11 @@ mod tests {
         let forwarder = Forwarder::new(node.clone(), said);
         let (sender, requests) = mpsc::channel(64);
         tokio::spawn(async move {
-            let seats = Seats::new(SeatLimits { connections_max: 9, per_identity_max: 9 });
+            let seats = Seats::new(SeatLimits {
+                connections_max: 9,
+                per_identity_max: 9,
+                requests_per_identity_max: 9,
+            });
             while let Some(incoming) = node.accept().await {
                 let Ok(accepted) = incoming.finish(&seats).await else { continue };
                 let (hello, to) = (says.borrow().clone(), (sender.clone(), forwarder.clone()));

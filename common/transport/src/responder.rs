@@ -46,7 +46,8 @@ pub(crate) struct Whole {
     pub(crate) queue: mpsc::UnboundedSender<Answer>,
     /// For how long who asks waits, if it has said so.
     pub(crate) until: Option<Instant>,
-    pub(crate) permit: Option<OwnedSemaphorePermit>,
+    /// Its places among the requests of its connection and of its certificate.
+    pub(crate) permits: Option<[OwnedSemaphorePermit; 2]>,
     /// The room that the request takes until its answer is written.
     pub(crate) held: Held,
     /// The room for the answer.
@@ -64,7 +65,7 @@ pub(crate) type Watch = Box<dyn FnOnce(&Response) + Send>;
 pub(crate) struct Answer {
     pub(crate) id: u64,
     pub(crate) response: Response,
-    _permit: Option<OwnedSemaphorePermit>,
+    _permits: Option<[OwnedSemaphorePermit; 2]>,
     _held: Held,
     _taken: Option<Taken>,
 }
@@ -155,8 +156,9 @@ impl Whole {
         if let Some(watch) = self.watch.take() {
             watch(&response);
         }
-        let (permit, held) = (self.permit.take(), std::mem::take(&mut self.held));
-        let answer = Answer { id: self.id, response, _permit: permit, _held: held, _taken: taken };
+        let (permits, held) = (self.permits.take(), std::mem::take(&mut self.held));
+        let answer =
+            Answer { id: self.id, response, _permits: permits, _held: held, _taken: taken };
         // If the client has gone, nobody waits for it.
         let _ = self.queue.send(answer);
     }

@@ -16,13 +16,15 @@ use crate::limits::{
     OPERATORS_SEATS_MAX,
 };
 
-/// How many connections of clients a node takes.
+/// How many connections of clients a node takes, and how many requests over these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeatLimits {
     /// Of all clients together.
     pub connections_max: usize,
     /// Of one certificate.
     pub per_identity_max: usize,
+    /// The most requests of one certificate that are not answered, over all of its connections.
+    pub requests_per_identity_max: usize,
 }
 
 /// A node's places; copies share them.
@@ -70,6 +72,8 @@ enum Table {
 #[derive(Debug)]
 struct Guest {
     seated: usize,
+    requests: Arc<Semaphore>,
+    requests_max: usize,
     intake: Arc<Semaphore>,
     outlet: Arc<Outlet>,
 }
@@ -80,6 +84,8 @@ pub(crate) struct Seat {
     shared: Arc<Shared>,
     table: Table,
     name: String,
+    /// Requests of the certificate that are not answered.
+    pub(crate) requests: Arc<Semaphore>,
     pub(crate) intake: Intake,
     pub(crate) outlet: Arc<Outlet>,
 }
@@ -179,17 +185,21 @@ impl Seats {
             return Err(Full::Everybody { connections: all });
         }
         let kind = &self.shared.kinds[table.kind(&identity.role)];
+        let requests_max = table.requests_max(&self.shared.limits);
         guests.left.remove(&key);
         let guest = guests.known.entry(key).or_insert_with(|| Guest {
             seated: 0,
+            requests: Arc::new(Semaphore::new(requests_max)),
+            requests_max,
             intake: Arc::new(Semaphore::new(IDENTITY_INTAKE_BYTES_MAX)),
             outlet: Outlet::new(IDENTITY_ANSWER_BYTES_MAX, Some(Arc::clone(&kind.outlet))),
         });
         guest.seated += 1;
         let intake = Intake::within(&[Arc::clone(&guest.intake), Arc::clone(&kind.intake)]);
         let outlet = Outlet::new(ANSWER_BYTES_MAX, Some(Arc::clone(&guest.outlet)));
+        let requests = Arc::clone(&guest.requests);
         guests.taken.insert(table, all + 1);
-        Ok(Seat { shared: Arc::clone(&self.shared), table, name, intake, outlet })
+        Ok(Seat { shared: Arc::clone(&self.shared), table, name, requests, intake, outlet })
     }
 }
 
@@ -200,6 +210,15 @@ impl Table {
             Self::Common => (limits.connections_max, limits.per_identity_max),
             Self::Operators => (OPERATORS_SEATS_MAX, OPERATOR_SEATS_MAX),
             Self::Forwarders | Self::Peers => (NODES_SEATS_MAX, NODE_SEATS_MAX),
+        }
+    }
+
+    /// Returns how many requests one certificate may have unanswered. What nodes pass on is counted
+    /// for whoever asked, where it came in.
+    fn requests_max(self, limits: &SeatLimits) -> usize {
+        match self {
+            Self::Common | Self::Operators => limits.requests_per_identity_max,
+            Self::Forwarders | Self::Peers => Semaphore::MAX_PERMITS,
         }
     }
 
@@ -233,7 +252,9 @@ impl Guests {
 impl Guest {
     /// Says whether anything is kept that one of its connections brought.
     fn has_something(&self) -> bool {
-        self.intake.available_permits() < IDENTITY_INTAKE_BYTES_MAX || self.outlet.used() > 0
+        self.intake.available_permits() < IDENTITY_INTAKE_BYTES_MAX
+            || self.outlet.used() > 0
+            || self.requests.available_permits() < self.requests_max
     }
 }
 
@@ -270,7 +291,8 @@ mod tests {
     use super::*;
     use crate::limits::INTAKE_BYTES_MAX;
 
-    const LIMITS: SeatLimits = SeatLimits { connections_max: 6, per_identity_max: 4 };
+    const LIMITS: SeatLimits =
+        SeatLimits { connections_max: 6, per_identity_max: 4, requests_per_identity_max: 9 };
 
     fn identity(role: &str) -> Identity {
         let uri = format!("spiffe://07070707070707070707070707070707/{role}");

@@ -54,6 +54,7 @@ pub async fn serve_client(
             from: Arc::clone(&from),
             guard: watched.guard().clone(),
             credits: Arc::clone(&credits),
+            places: Arc::clone(&seat.requests),
             intake: seat.intake.clone(),
             outlet: Arc::clone(&seat.outlet),
             requests: requests.clone(),
@@ -97,6 +98,8 @@ struct Stream {
     guard: Guard,
     /// Requests of the connection that are not answered.
     credits: Arc<Semaphore>,
+    /// Those of the certificate.
+    places: Arc<Semaphore>,
     intake: Intake,
     outlet: Arc<Outlet>,
     requests: mpsc::Sender<ClientRequest>,
@@ -123,14 +126,20 @@ impl Stream {
                 Err(ReadFailure::Malformed(error)) => return Err(error),
             };
             let (id, request, passage) = Request::decode(&frame)?;
+            let until = awaited_until(&passage);
             // Each command of a batch counts. It gets what it lacks: all others end by themselves.
-            let lacking = u32::try_from(request.count() - 1).expect("a batch is small");
-            if lacking > 0 {
-                match Arc::clone(&self.credits).acquire_many_owned(lacking).await {
+            let count = u32::try_from(request.count()).expect("a batch is small");
+            if count > 1 {
+                match Arc::clone(&self.credits).acquire_many_owned(count - 1).await {
                     Ok(more) => permit.merge(more),
                     Err(_) => return Ok(()),
                 }
             }
+            // How a node is, is answered at once, also to whoever has all else under way.
+            let count = if matches!(request, Request::Status) { 0 } else { count };
+            let Ok(place) = Arc::clone(&self.places).acquire_many_owned(count).await else {
+                return Ok(());
+            };
             let asker = (&self.identity, &self.from);
             let forwardable =
                 Forwardable::of(&self.forwarder, &request, (asker, self.certificate), &passage);
@@ -138,8 +147,8 @@ impl Stream {
                 id,
                 answered: false,
                 queue: queue.clone(),
-                until: awaited_until(&passage),
-                permit: Some(permit),
+                until,
+                permits: Some([permit, place]),
                 held,
                 outlet: Arc::clone(&self.outlet),
                 forwardable: forwardable.map(Box::new),

@@ -376,7 +376,9 @@ pub static KEYS: [Key; 27] = [
         // A message of clients has up to 1,024 commands, which are admitted together.
         ("requests", 8_192, 1_024, 65_536),
         Field::Small(|draft| &mut draft.config.limits.requests_max),
-        "the most client requests that are admitted and not yet answered; more are refused as busy",
+        "the most client requests that are admitted and not yet answered; more are refused as \
+         busy, but 64 more are kept for operators, and one certificate has a quarter of them \
+         under way, or 1,024 if that is more; what it sends beyond waits",
     ),
     number(
         "limits.connections_max",

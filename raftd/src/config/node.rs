@@ -12,6 +12,10 @@ use transport::SeatLimits;
 /// One certificate gets at least so many connections, where there are few in all.
 const CONNECTIONS_PER_IDENTITY_MIN: u32 = 4;
 
+/// One certificate may have at least so many requests under way: a message has up to 1,024
+/// commands, which are admitted together.
+const REQUESTS_PER_IDENTITY_MIN: u32 = 1_024;
+
 /// The configuration of a node. The defaults are those of raftd.toml(5).
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -138,9 +142,11 @@ impl Limits {
     pub(crate) fn seats(&self) -> SeatLimits {
         let quarter = (self.connections_max / 4).max(CONNECTIONS_PER_IDENTITY_MIN);
         let own = self.connections_per_identity_max.unwrap_or(quarter).min(self.connections_max);
+        let requests = (self.requests_max / 4).max(REQUESTS_PER_IDENTITY_MIN);
         SeatLimits {
             connections_max: self.connections_max as usize,
             per_identity_max: own as usize,
+            requests_per_identity_max: requests as usize,
         }
     }
 }

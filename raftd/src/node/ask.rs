@@ -2,7 +2,7 @@
 //! a lane.
 
 use bytes::Bytes;
-use certs::Role;
+use certs::{Role, RoleKind};
 use consensus::{Configuration, Input as Raw, LogIndex, Member, NodeId, RequestId, Timestamp};
 use protocol::{ErrorCode, ErrorReply, Outcome, Request, Response, SnapshotRequest};
 use replica::{Consistency, Input, Proposal, Purpose};
@@ -41,7 +41,7 @@ impl Node {
         };
         let deed = acts::deed(role, &request, (self.replica.raft().configuration(), &self.owners));
         let act = self.begin_act(now, deed, (role, &from, via));
-        let asker = Asker { responder, act };
+        let asker = Asker { responder, act, is_operator: role.kind() == RoleKind::Operator };
         match request {
             Request::Propose { command } => self.propose(now, role, command, asker),
             Request::Batch { commands } => self.propose_all(now, role, commands, asker),
@@ -147,14 +147,16 @@ impl Node {
                 return self.refuse(now, asker, code, &message);
             }
         };
-        if !self.pending.has_room_for(commands.len()) {
+        let is_operator = asker.is_operator;
+        if !self.pending.has_room_for(commands.len(), is_operator) {
             return self.refuse(now, asker, ErrorCode::Busy, BUSY);
         }
         self.measure_room(now);
         let responders = asker.responder.split(commands.len());
         let mut proposals = Vec::with_capacity(commands.len());
         for (command, responder) in commands.into_iter().zip(responders) {
-            proposals.extend(self.proposal(now, command, responder.into()));
+            let asker = Asker { responder, act: None, is_operator };
+            proposals.extend(self.proposal(now, command, asker));
         }
         if !proposals.is_empty() {
             self.replica.step(now, Input::ProposeAll { proposals });
@@ -250,7 +252,11 @@ impl Node {
     }
 
     fn wait_for(&mut self, part: Part, now: Timestamp, asker: Asker) -> Option<RequestId> {
-        match self.pending.insert(part, now, asker) {
+        let named = match self.pending.has_room_for(1, asker.is_operator) {
+            true => self.pending.insert(part, now, asker),
+            false => Err(asker),
+        };
+        match named {
             Ok(request) => Some(request),
             Err(asker) => {
                 self.refuse(now, asker, ErrorCode::Busy, BUSY);

@@ -27,12 +27,8 @@ pub(crate) struct Asker {
     pub(crate) responder: Responder,
     /// The act that is noted when it has ended.
     pub(crate) act: Option<Box<Act>>,
-}
-
-impl From<Responder> for Asker {
-    fn from(responder: Responder) -> Self {
-        Self { responder, act: None }
-    }
+    /// Whether it is an operator, for whom some room is kept.
+    pub(crate) is_operator: bool,
 }
 
 /// What gave a node its history.
@@ -117,7 +113,7 @@ impl Node {
 
     /// Notes what others will do, and how it ended when they answer.
     pub(super) fn noted_when_done(&mut self, now: Timestamp, asker: Asker) -> Responder {
-        let Asker { responder, act } = asker;
+        let Asker { responder, act, is_operator: _ } = asker;
         let Some(act) = act else { return responder };
         self.note_act(now, Act::clone(&act));
         let reports = self.network.reports().clone();
@@ -211,7 +207,9 @@ impl Node {
             let act = acts::act(sent.id, &who, from, self.identity.node, &sent.what);
             Act { outcome: Outcome::Done, ..act }
         };
-        if let Some(request) = self.wait(now, responder.into()) {
+        let is_operator = role.kind() == RoleKind::Operator;
+        let asker = Asker { responder, act: None, is_operator };
+        if let Some(request) = self.wait(now, asker) {
             let command = Envelope::system(&SystemCommand::Note(act)).encode();
             self.replica.step(now, Input::Propose { request, command, purpose: Purpose::Frees });
         }

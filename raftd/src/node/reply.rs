@@ -32,7 +32,7 @@ impl Node {
             let took = std::time::Duration::from_nanos(now.since(since));
             self.metrics.commit.record(now, took);
         }
-        let Asker { responder, act } = asker;
+        let Asker { responder, act, is_operator: _ } = asker;
         let response = self.response(reply);
         self.end_act(now, act, &response);
         responder.send(response);

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use certs::Role;
 use client::{Client, ClientError, Common, Consistency};
@@ -13,14 +13,15 @@ use consensus::RoleKind;
 
 use fixtures::load::{get, put};
 use fixtures::{Back, Cluster, PATIENCE, Relay, Strangers, reason, resident_bytes, wait_for};
+use protocol::limits::REQUESTS_IN_FLIGHT_MAX;
 use protocol::{ErrorCode, LogDetail, Request, Response};
 use rustix::process::{Resource, Rlimit, Signal, setrlimit};
-use state_machine::KvQuery;
+use state_machine::{Envelope, KvCommand, KvQuery};
 use tokio::task::JoinSet;
 use transport::Alpn;
 use transport::limits::IDLE_TIMEOUT;
 
-use crate::roles::connect;
+use crate::roles::{connect, role};
 
 /// Lets processes that are started from here leave core dumps, if they like.
 fn allow_core_dumps() {
@@ -161,6 +162,46 @@ async fn one_certificate_cannot_keep_others_out_and_is_told_why() {
     let began = Instant::now();
     while let Err(error) = late.status_of(&address).await {
         assert!(began.elapsed() < fixtures::PATIENCE, "{}", reason(&error));
+    }
+}
+
+/// Keeps as many questions open as one connection may, for as long as it lives.
+async fn asks_for_ever(cluster: &Cluster) -> JoinSet<()> {
+    let connection = connect(cluster, certs::RoleKind::Reader, Alpn::Client).await.unwrap();
+    let connection = Arc::new(connection);
+    let mut asking = JoinSet::new();
+    for _ in 0..REQUESTS_IN_FLIGHT_MAX {
+        let connection = Arc::clone(&connection);
+        asking.spawn(async move {
+            let query = KvQuery::Get { key: "key".into() }.encode();
+            let consistency = protocol::Consistency::AtLeast(u64::MAX);
+            let request = Request::Query { query, consistency };
+            while connection.call(&request).await.is_ok() {}
+        });
+    }
+    asking
+}
+
+#[tokio::test]
+async fn questions_of_one_certificate_leave_places_for_others_and_for_its_revocation() {
+    let cluster = Cluster::start(1).await;
+    let operator = cluster.client_of(&[0], Duration::from_secs(10));
+    put(&operator, "key", "value").await.unwrap();
+    let other = connect(&cluster, certs::RoleKind::Client, Alpn::Client).await.unwrap();
+    let mut asking = [asks_for_ever(&cluster).await, asks_for_ever(&cluster).await];
+    for number in 0..100 {
+        let command = KvCommand::Put { key: "key".into(), value: "value".into() };
+        let command = Envelope::sessionless(command.encode()).encode();
+        let answer = other.call(&Request::Propose { command }).await;
+        assert!(matches!(answer, Ok(Response::Applied { .. })), "put {number}: {answer:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    put(&operator, "key", "another").await.unwrap();
+    let reader = role(certs::RoleKind::Reader).to_string();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    operator.revoke(&reader, now, None, "it asks too much").await.unwrap();
+    for asking in &mut asking {
+        while asking.join_next().await.is_some() {}
     }
 }
 

@@ -17,7 +17,7 @@ use transport::{Alpn, ClientConnection, ConnectError, Endpoint, Trail};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-fn role(kind: RoleKind) -> Role {
+pub(crate) fn role(kind: RoleKind) -> Role {
     // Node 1 is the one that is asked; it may ask itself.
     kind.named("x".parse().unwrap()).unwrap_or(Role::Node(NonZeroU64::MIN))
 }

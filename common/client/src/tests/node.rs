@@ -86,7 +86,11 @@ impl Node {
         let (sender, requests) = mpsc::channel(64);
         let (asked, guard) = (Arc::default(), endpoint.guard().clone());
         tokio::spawn(play(requests, script.into_iter().collect(), guard, Arc::clone(&asked)));
-        let seats = Seats::new(SeatLimits { connections_max: 64, per_identity_max: 64 });
+        let seats = Seats::new(SeatLimits {
+            connections_max: 64,
+            per_identity_max: 64,
+            requests_per_identity_max: 4_096,
+        });
         tokio::spawn(async move {
             while let Some(incoming) = endpoint.accept().await {
                 let Ok(accepted) = incoming.finish(&seats).await else { continue };

@@ -13,7 +13,11 @@ mod snapshots;
 
 /// Places for whoever comes.
 fn places() -> transport::Seats {
-    transport::Seats::new(transport::SeatLimits { connections_max: 64, per_identity_max: 64 })
+    transport::Seats::new(transport::SeatLimits {
+        connections_max: 64,
+        per_identity_max: 64,
+        requests_per_identity_max: protocol::limits::REQUESTS_IN_FLIGHT_MAX,
+    })
 }
 
 /// From now on, time passes by itself wherever nothing else is to be done: in steps so small that

@@ -54,6 +54,41 @@ async fn each_command_of_a_batch_counts_as_a_request_until_the_batch_is_answered
     assert_eq!(next(&mut requests).await.request, put(), "one batch has its answer");
 }
 
+/// As many readers as it has connections would have taken the places of all others.
+#[tokio::test]
+async fn connections_of_one_certificate_share_its_requests_and_status_is_answered_beside_them() {
+    let world = World::new();
+    let (node, mut requests) = world.listens(1);
+    let first = Arc::new(world.client(&node).await);
+    let batch = || Request::Batch { commands: vec![Bytes::new(); BATCH_COMMANDS_MAX] };
+    let mut asking = JoinSet::new();
+    let mut kept = Vec::new();
+    for _ in 0..REQUESTS_IN_FLIGHT_MAX / BATCH_COMMANDS_MAX {
+        let client = Arc::clone(&first);
+        asking.spawn(async move { client.call(&batch()).await });
+        kept.push(next(&mut requests).await);
+    }
+    let second = world.client(&node).await;
+    let answers = async {
+        let asked = next(&mut requests).await;
+        assert_eq!(asked.request, Request::Status);
+        asked.responder.send(Response::Done);
+    };
+    tokio::join!(asks(&second, &Request::Status, &Passage::Direct), answers);
+    asking.spawn(async move { second.call(&put()).await });
+    // Another certificate is served beside them.
+    let other = Arc::new(world.client_called("ann", &node).await);
+    for _ in 0..20 {
+        let client = Arc::clone(&other);
+        asking.spawn(async move { client.call(&Request::Status).await });
+        let asked = next(&mut requests).await;
+        assert_eq!(asked.request, Request::Status, "the second connection has a place");
+        asked.responder.send(Response::Done);
+    }
+    drop(kept.pop());
+    assert_eq!(next(&mut requests).await.request, put(), "one batch has its answer");
+}
+
 #[tokio::test]
 async fn a_request_takes_its_room_until_it_is_answered() {
     let world = World::new();
