@@ -19,6 +19,9 @@ pub enum Purpose {
     /// The leader's own [`crate::Alarm`]: taken as one that frees, and also where clients wait in
     /// as great a number as may. They would keep it away for as long as they keep asking.
     Alarm,
+    /// The leader's own note of an administrative act: taken as an alarm is. There is one for each
+    /// act that waits itself, so that they are bounded with these.
+    Note,
 }
 
 /// All that can happen to a replica.

@@ -360,7 +360,8 @@ impl Replica {
         let is_full = count >= self.limits.proposals_max || bytes > self.limits.proposal_bytes_max;
         // The core takes all that comes together, or nothing.
         let has_place = !self.raft.leads() || (self.proposed.len() as u64) < self.raft.places();
-        if !has_place || is_full && purpose != Purpose::Alarm {
+        let is_own = matches!(purpose, Purpose::Alarm | Purpose::Note);
+        if !has_place || is_full && !is_own {
             self.reply.push(Reply::Refused { request, reason: Rejection::Busy });
             return;
         }

@@ -2,6 +2,8 @@
 //! through the log before it does it, and how it ended; other nodes let the leader note what they
 //! do. What cannot be told yet waits, but not for ever: the log of the process has it all the same.
 
+use std::collections::BTreeMap;
+
 use certs::{Role, RoleKind};
 use consensus::{NodeId, RequestId, Timestamp};
 use protocol::{CertificatesRead, ConfigurationAnswer, ErrorCode, LeaderHint, Reloaded, Response};
@@ -18,7 +20,10 @@ use crate::node::{Node, moved};
 /// The most acts that wait until there is a leader to note them.
 const NOTES_MAX: usize = 256;
 
-/// The name of what a node notes by itself; no client's.
+/// The most notes that a leader remembers until they are applied: as many as there are requests.
+const PROPOSED_MAX: usize = 65_536;
+
+/// The name of what a node proposes by itself, and does not hear of again; no client's.
 const OWN: RequestId = RequestId::new(0);
 
 /// Who waits for an answer, and for what act.
@@ -50,6 +55,36 @@ pub(crate) struct Notes {
     sending: bool,
     /// How many acts of this process have a name.
     named: u64,
+    /// What this node has proposed as the leader, by a request's name: from 1 to
+    /// [`PROPOSED_MAX`], where no client's is.
+    proposed: BTreeMap<RequestId, Act>,
+    /// The last one of these names.
+    last: u64,
+}
+
+impl Notes {
+    /// Names an act that is to be proposed now.
+    fn propose(&mut self, act: &Act) -> RequestId {
+        if self.proposed.len() >= PROPOSED_MAX {
+            return OWN;
+        }
+        let is_free = |name: &u64| !self.proposed.contains_key(&RequestId::new(*name));
+        let mut names = (self.last + 1..=PROPOSED_MAX as u64).chain(1..=self.last);
+        self.last = names.find(is_free).expect("one of so many is free");
+        let request = RequestId::new(self.last);
+        self.proposed.insert(request, act.clone());
+        request
+    }
+
+    /// Takes what became of one, and says whether it was one. What is not known to be noted waits
+    /// again: noted twice, it is one act.
+    pub(super) fn ended(&mut self, request: RequestId, is_noted: bool) -> bool {
+        let Some(act) = self.proposed.remove(&request) else { return false };
+        if !is_noted && self.waiting.len() < NOTES_MAX {
+            self.waiting.push(act);
+        }
+        true
+    }
 }
 
 /// How the name of a node begins, as one who acts.
@@ -217,7 +252,8 @@ impl Node {
 
     fn propose_note(&mut self, now: Timestamp, act: &Act) {
         let command = Envelope::system(&SystemCommand::Note(act.clone())).encode();
-        self.replica.step(now, Input::Propose { request: OWN, command, purpose: Purpose::Frees });
+        let request = self.notes.propose(act);
+        self.replica.step(now, Input::Propose { request, command, purpose: Purpose::Note });
     }
 
     /// Returns a name that no other act has: no other process draws the same number.
@@ -270,6 +306,23 @@ fn outcome(response: &Response) -> Option<Outcome> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Its leader steps down, or its disk has no room, before the note is in the log.
+    #[test]
+    fn what_a_leader_could_not_note_waits_for_the_next_one() {
+        let mut notes = Notes::default();
+        let node = NodeId::new(1).expect("it is not 0");
+        let act = |number: u8| acts::act([number; 16], "operator o", "there", node, "an act");
+        let [first, second] = [1, 2].map(|number| notes.propose(&act(number)));
+        assert!(notes.ended(first, true) && notes.ended(second, false));
+        assert_eq!(notes.waiting, [act(2)]);
+        assert!(!notes.ended(second, false) && !notes.ended(OWN, false));
+        // Names go round, and none is given twice at a time.
+        notes.last = PROPOSED_MAX as u64 - 1;
+        let [third, fourth] = [3, 4].map(|number| notes.propose(&act(number)));
+        assert_eq!((third.get(), fourth.get()), (PROPOSED_MAX as u64, 1));
+        assert!(first != third && third.get() < 1 << 20, "no client's name");
+    }
 
     /// The audit would say of what may never have happened that it was done.
     #[test]

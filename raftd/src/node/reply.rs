@@ -24,6 +24,9 @@ impl Node {
             | Reply::SnapshotTaken { request, .. }
             | Reply::Unknown { request } => (*request, false),
         };
+        if self.notes.ended(request, applied) {
+            return;
+        }
         let Some(Waiting { responder: asker, since, .. }) = self.pending.remove(request) else {
             return;
         };

@@ -211,16 +211,18 @@ fn more_proposals_than_the_limit_are_refused_and_room_comes_back() {
 
 /// Who keeps asking would keep it away for ever: nobody would hear that disks are full.
 #[test]
-fn a_leaders_alarm_is_taken_however_many_wait() {
-    let limits = Limits { proposals_max: 1, proposal_bytes_max: 10, ..Limits::default() };
-    let mut node = Node::leader(&[1], limits);
-    node.propose(1..=2);
-    assert_eq!(node.take_replies(), [refused(2, Rejection::Busy)]);
-    let command = Bytes::from_static(b"an alarm, as its leader proposes it");
-    node.turn([Input::Propose { request: request(3), command, purpose: Purpose::Alarm }]);
-    assert_eq!(node.take_replies(), []);
-    node.finish();
-    assert_eq!(node.take_replies().len(), 2);
+fn a_leaders_alarms_and_notes_are_taken_however_many_wait() {
+    for purpose in [Purpose::Alarm, Purpose::Note] {
+        let limits = Limits { proposals_max: 1, proposal_bytes_max: 10, ..Limits::default() };
+        let mut node = Node::leader(&[1], limits);
+        node.propose(1..=2);
+        assert_eq!(node.take_replies(), [refused(2, Rejection::Busy)]);
+        let command = Bytes::from_static(b"what its leader itself proposes");
+        node.turn([Input::Propose { request: request(3), command, purpose }]);
+        assert_eq!(node.take_replies(), []);
+        node.finish();
+        assert_eq!(node.take_replies().len(), 2);
+    }
 }
 
 #[test]
