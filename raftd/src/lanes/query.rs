@@ -266,9 +266,11 @@ fn lapsed() -> Response {
     Response::Error(answer::refusal(ErrorCode::NoLeader, why))
 }
 
-/// What is answered where the state cannot be read. Another node has a state of its own.
+/// What is answered where the state cannot be read. Another node has a state of its own, and files
+/// and memory.
 fn lost(failure: &Failure) -> Response {
-    let code = if failure.is_of_the_state() { ErrorCode::NoLeader } else { ErrorCode::Internal };
+    let is_here = failure.is_of_the_state() || failure.exit == Exit::Io;
+    let code = if is_here { ErrorCode::NoLeader } else { ErrorCode::Internal };
     Response::Error(answer::refusal(code, failure.to_string()))
 }
 
@@ -341,6 +343,9 @@ fn describe(entry: Entry, machine: &Machine, page: Page) -> LogEntry {
 mod tests {
     use std::cell::Cell;
 
+    use state_machine::StoreError;
+    use storage::StorageError;
+
     use super::*;
 
     /// Another node may have been elected meanwhile, and have acknowledged what is not in it.
@@ -361,6 +366,23 @@ mod tests {
         let (response, behind) = read_until(lease, 20);
         let Response::Error(error) = response else { panic!("it leaves: {response:?}") };
         assert_eq!((error.code, behind), (ErrorCode::NoLeader, Timestamp::new(20)));
+    }
+
+    /// Clients go on to another node, as with damage; what a machine answers, it answers everywhere.
+    #[test]
+    fn a_read_that_fails_for_want_of_files_or_memory_is_asked_of_another_node() {
+        let source = std::io::Error::from_raw_os_error(24);
+        let open = StorageError::Io { doing: "open", path: "a table".into(), source };
+        let store = |source| HostError::Store(StoreError { doing: "reading", source });
+        for (source, wanted) in [
+            (Box::new(open) as Box<dyn std::error::Error + Send + Sync>, ErrorCode::NoLeader),
+            ("what the machine says".into(), ErrorCode::Internal),
+        ] {
+            let Response::Error(reply) = lost(&host_failure("a question", &store(source))) else {
+                panic!("it is an answer");
+            };
+            assert_eq!(reply.code, wanted);
+        }
     }
 
     #[test]
