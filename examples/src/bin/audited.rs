@@ -1,5 +1,5 @@
 //! A log of one's own: RocksDB's, with a journal beside it in which an auditor reads what was made
-//! durable, and when.
+//! durable, and in which order.
 //!
 //! ```text
 //! raftctl dev --raftd target/release/audited

@@ -45,6 +45,7 @@ impl StateMachine for Hashmap {
         let mut bytes = Vec::new();
         from.read_to_end(&mut bytes)?;
         let mut rest = &bytes[..];
+        self.0.clear();
         while !rest.is_empty() {
             let key = text(&mut rest).ok_or(RestoreError::Malformed("a key"))?;
             let value = text(&mut rest).ok_or(RestoreError::Malformed("a value"))?;
@@ -83,6 +84,8 @@ mod tests {
         let mut again = Hashmap::default();
         again.restore(&mut map.snapshot()).expect("it was written by the same machine");
         assert_eq!(again.0, map.0);
+        again.restore(&mut Hashmap::default().snapshot()).expect("it is empty");
+        assert!(again.0.is_empty(), "a snapshot takes the place of what was there");
         assert!(again.restore(&mut &b"\x05\0\0\0\0\0\0\0ab"[..]).is_err(), "it is cut off");
     }
 }

@@ -12,7 +12,9 @@
 
 use std::process::ExitCode;
 
-use raftd::machine::{Bytes, Command, Response, StoreError, StoredMachine, Transaction, View};
+use raftd::machine::{
+    Bytes, ClusterTime, Command, Response, StoreError, StoredMachine, Transaction, View,
+};
 
 struct Lock;
 
@@ -31,7 +33,7 @@ impl StoredMachine for Lock {
         transaction: &mut Transaction<'_>,
     ) -> Result<Response, StoreError> {
         let text = String::from_utf8_lossy(command.data);
-        let now_s = command.time.get() / 1_000_000_000;
+        let (now_s, next_s) = seconds(command.time);
         let words: Vec<&str> = text.split(' ').collect();
         let held = |transaction: &Transaction<'_>, name: &str| -> Result<_, StoreError> {
             let record = transaction.get(name.as_bytes())?;
@@ -47,7 +49,7 @@ impl StoredMachine for Lock {
                     // Whoever holds it renews the lease and keeps the token.
                     (holder, Ok(seconds)) => {
                         let token = holder.map_or(command.index.get(), |(_, _, token)| token);
-                        let until = now_s.saturating_add(seconds);
+                        let until = next_s.saturating_add(seconds);
                         let record = format!("{owner} {until} {token}");
                         transaction.put(name.as_bytes(), Bytes::from(record));
                         format!("acquired {token}")
@@ -78,6 +80,13 @@ impl StoredMachine for Lock {
     }
 }
 
+/// Returns the second of a time, and the first one that does not begin before it: a lease ends up to
+/// a second late, and never early.
+fn seconds(time: ClusterTime) -> (u64, u64) {
+    const SECOND_NS: u64 = 1_000_000_000;
+    (time.get() / SECOND_NS, time.get().div_ceil(SECOND_NS))
+}
+
 fn parse(record: &[u8]) -> Option<(String, u64, u64)> {
     let text = std::str::from_utf8(record).ok()?;
     let [owner, until, token] = text.split(' ').collect::<Vec<_>>()[..] else {
@@ -88,4 +97,29 @@ fn parse(record: &[u8]) -> Option<(String, u64, u64)> {
 
 fn main() -> ExitCode {
     raftd::main(Lock)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use raftd::log::{Entry, EntryId, LogIndex, Payload, Term};
+    use state_machine::{Envelope, Host, MemoryStore};
+
+    use super::*;
+
+    #[test]
+    fn a_lease_does_not_end_early() {
+        let mut host = Host::open(MemoryStore::new(), Arc::new(Lock)).expect("it is empty");
+        let mut answer = |index, ms: u64, line: &'static str| {
+            let command = Envelope::sessionless(Bytes::from_static(line.as_bytes())).encode();
+            let id = EntryId { term: Term::new(1), index: LogIndex::new(index) };
+            let time = ClusterTime::new(ms * 1_000_000);
+            let entry = Entry::new(id, time, Payload::Command(command));
+            host.apply(&[entry]).expect("memory does not fail").remove(0).1
+        };
+        assert_eq!(answer(1, 10_900, "acquire l a 1"), "acquired 1");
+        assert_eq!(answer(2, 11_500, "acquire l b 1"), "held by a for 1 s");
+        assert_eq!(answer(3, 12_000, "acquire l b 1"), "acquired 3");
+    }
 }
