@@ -101,8 +101,13 @@ impl Running {
     /// [`Config::peers`] says now. The node reads the files of its certificates again, also if
     /// `config` names the same ones. Everything else takes another start. What comes of it is
     /// logged.
-    pub fn update(&self, config: Config) {
+    ///
+    /// # Errors
+    /// As [`Config::check`]: nothing of it is taken then.
+    pub fn update(&self, config: Config) -> Result<(), Failure> {
+        config.check()?;
         drop(self.updates.send(config));
+        Ok(())
     }
 
     /// The same, and tells what becomes of the certificates; `None` if the node ends first.

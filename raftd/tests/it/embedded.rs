@@ -392,6 +392,23 @@ async fn values_out_of_bounds_and_certificates_of_others_are_refused() {
     assert_eq!(refused.exit, Exit::Config);
 }
 
+#[tokio::test]
+async fn a_running_node_takes_no_configuration_with_which_none_is_started() {
+    let authority = Authority::create(ClusterId::generate().unwrap(), DAY).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let identity = Identity::new(authority.cluster(), Role::Node(NonZeroU64::MIN));
+    let credentials = authority.issue(&identity, DAY).unwrap().credentials().unwrap();
+    let config = Config::new(directory.path().join("data"), credentials)
+        .listen("127.0.0.1:0".parse().unwrap());
+    let node = Server::new(Fragile { node: 1 }).start(config.clone()).await.unwrap();
+    let mut nowhere = config.clone();
+    nowhere.peers.insert("2".to_owned(), "0.0.0.0:7".to_owned());
+    let refused = node.update(nowhere).expect_err("nobody is there");
+    assert_eq!(refused.exit, Exit::Config, "{refused}");
+    node.update(config).unwrap();
+    node.stop().await.unwrap();
+}
+
 /// Waits until a node says that its state differs, and returns what it says.
 async fn until_differs(node: &Running) -> String {
     until(node, |status| status.failure.contains("differs from a majority's")).await.failure

@@ -119,6 +119,6 @@ async fn a_node_that_repairs_its_log_dials_the_others_where_a_reload_says() {
     let third = Server::new(Fragile::new(3)).start(elsewhere).await.unwrap();
     let silent = |status: &raftd::NodeStatus| status.failure.contains("gone for good");
     until(&third, silent).await;
-    third.update(config);
+    third.update(config).unwrap();
     is_repaired(three, third, last).await;
 }
