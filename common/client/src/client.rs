@@ -232,6 +232,8 @@ impl Client {
             if short { Precision::Nothing } else { precision }
         };
         let answered = tokio::select! {
+            // An answer that came before the connection ended is the answer.
+            biased;
             answered = connection.call_until(request, &passage, manner.patience) => answered,
             gone = gone => Err(CallError::Lost(gone)),
         };
