@@ -197,11 +197,12 @@ pub mod machine {
 /// All that a log of one's own is made of: see [`PersistentLog`](log::PersistentLog).
 pub mod log {
     pub use consensus::{
-        Entry, EntryId, HardState, LogIndex, NodeId, Payload, Term, Write, WriteId,
+        Chain, ClusterTime, Entry, EntryId, HardState, LogIndex, LogView, Membership, NodeId,
+        Payload, Term, Write, WriteId,
     };
     pub use protocol::BootstrapRecord;
     pub use storage::{
-        DataDirectory, EntryReader, LogProvider, PersistentLog, RestoredLog, RocksLogs,
+        Condition, DataDirectory, EntryReader, LogProvider, PersistentLog, RestoredLog, RocksLogs,
         StorageError,
     };
 }

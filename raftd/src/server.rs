@@ -62,6 +62,10 @@ impl Server {
     /// What the node has to say goes to `tracing`. Lines that strangers can cause again and again
     /// are counted after the first few, for all nodes of a process together.
     ///
+    /// A future that is dropped before it is ready leaves a node that stops by itself, in good
+    /// order and on its own threads. Nobody can wait for that: until it has ended, the data
+    /// directory and the address are in use, and another start is refused.
+    ///
     /// # Errors
     /// If the configuration is out of bounds, the certificates are not a node's, the data directory
     /// is damaged or in use, or the address cannot be had.

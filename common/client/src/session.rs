@@ -116,7 +116,9 @@ impl Session {
     ///
     /// # Errors
     /// For each command, as [`Session::propose`]. Those whose outcome is unknown are settled, in
-    /// their order, by [`Session::outcomes`].
+    /// their order, by [`Session::outcomes`]. A node leaves answers out which make those of a
+    /// message longer than 2 MiB together; their commands are sent once more for them, and end with
+    /// [`ClientError::AnswerNotKept`] where one is longer than the 64 KiB that a session keeps.
     pub async fn propose_all(&self, bodies: Vec<Bytes>) -> Vec<Result<Answer, ClientError>> {
         let deadline = Instant::now() + self.inner.client.patience();
         let mut results: Vec<Result<Answer, ClientError>> = Vec::with_capacity(bodies.len());

@@ -105,6 +105,10 @@ mod tests {
             Ok(Vec::new())
         }
 
+        fn read_through(&self, _: &mut dyn FnMut(u64) -> bool) -> Result<u64, StorageError> {
+            Ok(0)
+        }
+
         fn check_files(&self) -> Result<(), StorageError> {
             let mut looks = self.0.lock().expect("no panic");
             let look = if looks.len() > 1 { looks.remove(0) } else { looks[0] };

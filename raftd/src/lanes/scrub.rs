@@ -107,6 +107,10 @@ mod tests {
             }
         }
 
+        fn check_files(&self) -> Result<(), StorageError> {
+            Ok(())
+        }
+
         fn bytes(&self) -> u64 {
             7
         }

@@ -256,6 +256,14 @@ impl EntryReader for NoLog {
         Ok(Vec::new())
     }
 
+    fn read_through(&self, _: &mut dyn FnMut(u64) -> bool) -> Result<u64, StorageError> {
+        Ok(0)
+    }
+
+    fn check_files(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     fn bytes(&self) -> u64 {
         0
     }
