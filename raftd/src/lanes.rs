@@ -92,6 +92,8 @@ pub(crate) enum Done {
         last: LogIndex,
         /// The state at `last`.
         view: View,
+        /// The bytes of entries that have left the lane's queue without being applied.
+        bytes: usize,
         /// The digest behind `last`.
         digest: u64,
         /// The members that have an alarm now, if they are others than before.

@@ -193,7 +193,8 @@ impl Node {
                 self.replica.step(now, Input::Snapshot(SnapshotNews::Unflushed));
             }
             Done::Checkpointed { last, result } => self.checkpointed(now, last, result),
-            Done::Installed { last, view: View(view), digest, alarms } => {
+            Done::Installed { last, view: View(view), bytes, digest, alarms } => {
+                self.apply.applied(bytes);
                 self.alarmed(now, alarms);
                 self.replica.step(now, Input::Effects { last, digests: vec![digest] });
                 self.installed(now, last, view);

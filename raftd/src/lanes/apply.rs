@@ -13,25 +13,23 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use consensus::{Entry, LogIndex, Payload};
+use consensus::{Entry, LogIndex};
 use state_machine::{Host, HostError, Revocation, applying};
 use storage::{SnapshotReader, StateStore};
 use transport::{Removed, Revoked};
 
 use crate::alive::Alive;
 use crate::exit::{Exit, Failure, host_failure, install_failure, state_failure, storage_failure};
+use crate::lanes::apply::batch::{
+    BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, batch_len, follows, is_configuration,
+};
 use crate::lanes::apply::scrub::Scrubbing;
 use crate::lanes::apply::upkeep::{Upkeep, make_room};
 use crate::lanes::{Done, Reports, View, entry_bytes, guarded, step_back};
 
+mod batch;
 mod scrub;
 mod upkeep;
-
-/// The most bytes of entries in one batch, beyond the first entry.
-pub(crate) const BATCH_BYTES_MAX: usize = 1 << 20;
-
-/// The most entries in one batch.
-const BATCH_ENTRIES_MAX: usize = 4_096;
 
 /// The most bytes of entries that are handed over along with their ranges and not yet applied;
 /// beyond it, ranges go without entries, which the lane then reads from the disk.
@@ -103,6 +101,7 @@ impl Apply {
             unflushed_bytes: 0,
             dirty: false,
             flushing: Arc::default(),
+            passed_over: None,
             scrubbing: Scrubbing::new(scrub_interval, alive.clone(), scrubbed),
             upkeep: Upkeep::new(alive.clone()),
             alive,
@@ -183,6 +182,9 @@ struct Worker<R> {
     dirty: bool,
     /// A flush is under way.
     flushing: Arc<AtomicBool>,
+    /// Bytes of entries that are not applied, since those before them are compacted: a snapshot
+    /// that is installed next has them all.
+    passed_over: Option<usize>,
     scrubbing: Scrubbing,
     upkeep: Upkeep,
     /// Held by threads that use the files.
@@ -239,6 +241,10 @@ where
 
     /// Applies up to `end`: first the entries at hand, then those on the disk.
     fn apply(&mut self, batch: &mut Vec<Entry>, end: LogIndex, view: bool) -> Result<(), Failure> {
+        if let Some(bytes) = &mut self.passed_over {
+            *bytes += batch.drain(..).map(|entry| entry_bytes(&entry)).sum::<usize>();
+            return Ok(());
+        }
         while self.host.applied().index < end {
             if batch.is_empty() {
                 let next = self.host.applied().index.next();
@@ -246,6 +252,7 @@ where
             }
             // Compacted meanwhile, for a snapshot that is installed next.
             if batch.is_empty() {
+                self.passed_over = Some(0);
                 return Ok(());
             }
             let began = Instant::now();
@@ -414,7 +421,8 @@ where
         let last = self.host.applied().index;
         let digest = self.host.digest();
         let alarms = self.host.take_alarms();
-        self.report(Done::Installed { last, view: View(self.host.view()), digest, alarms });
+        let (view, bytes) = (View(self.host.view()), self.passed_over.take().unwrap_or_default());
+        self.report(Done::Installed { last, view, bytes, digest, alarms });
         self.flushed(last)
     }
 
@@ -437,13 +445,6 @@ fn told(revocation: Revocation) -> Revoked {
     let reason = if why.is_empty() { String::new() } else { format!(": {why}") };
     let why = format!("by {by} (log entry {index}){reason}");
     Revoked { holder, until_s, keys, why }
-}
-
-fn is_configuration(entry: &Entry) -> bool {
-    match entry.payload {
-        Payload::Configuration(_) => true,
-        Payload::Noop | Payload::Command(_) => false,
-    }
 }
 
 /// Joins what is queued behind a range: ranges are contiguous, so those that are complete may be
@@ -474,21 +475,6 @@ fn join(
         }
     }
     None
-}
-
-/// Says whether the entries at hand reach up to `end`.
-fn follows(batch: &[Entry], end: LogIndex) -> bool {
-    batch.last().is_some_and(|entry| entry.id.index == end)
-}
-
-/// Returns how many of the first entries make a batch: at least one.
-fn batch_len(entries: &[Entry]) -> usize {
-    let mut bytes = 0;
-    let within = entries.iter().take(BATCH_ENTRIES_MAX).take_while(|entry| {
-        bytes += entry_bytes(entry);
-        bytes <= BATCH_BYTES_MAX
-    });
-    within.count().max(1).min(entries.len())
 }
 
 fn failed(error: &HostError) -> Failure {

@@ -70,7 +70,6 @@ fn lane_with(flushing: Flushing, removed: Removed) -> Lane {
 
 /// A lane whose threads can be waited for.
 fn lane_alive(flushing: Flushing, removed: Removed, alive: Alive) -> Lane {
-    let (reports, reported) = mpsc::channel(REPORTS_MAX);
     let read = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&read);
     let disk = move |range: Range<LogIndex>, _: usize| {
@@ -78,11 +77,21 @@ fn lane_alive(flushing: Flushing, removed: Removed, alive: Alive) -> Lane {
         log.lock().expect("no panic").extend(&indexes);
         Ok(indexes.into_iter().map(put).collect())
     };
+    let (apply, reported, directory) = lane_reading(disk, (flushing, removed, alive));
+    (apply, reported, read, directory)
+}
+
+/// A lane over an empty store, with any disk.
+fn lane_reading(
+    disk: impl Fn(Range<LogIndex>, usize) -> Result<Vec<Entry>, Failure> + Send + 'static,
+    (flushing, removed, alive): (Flushing, Removed, Alive),
+) -> (Apply, mpsc::Receiver<Done>, TempDir) {
+    let (reports, reported) = mpsc::channel(REPORTS_MAX);
     let directory = tempdir().expect("a directory");
     let store = StateStore::open(directory.path()).expect("an empty store");
     let host = Host::open(store, Arc::new(Kv)).expect("an empty store");
     let apply = Apply::start(host, disk, flushing, (reports, alive), removed);
-    (apply.expect("a thread"), reported, read, directory)
+    (apply.expect("a thread"), reported, directory)
 }
 
 fn applied(reported: &mut mpsc::Receiver<Done>) -> (u64, usize, Option<View>) {
@@ -275,6 +284,33 @@ fn what_a_snapshot_says_of_members_is_told_when_it_is_installed() {
     assert_eq!(last.get(), 3);
     assert_eq!(alarms, Some(BTreeSet::from([id(2)])));
     assert_eq!(removed.by(id(3)), Some(LogIndex::new(2)));
+    lane.finish().join().expect("no panic");
+}
+
+/// What it was to apply from the disk is compacted, and what waits behind that begins too late: a
+/// healthy node that was behind ended as one whose data is damaged.
+#[test]
+fn what_a_snapshot_takes_the_place_of_is_passed_over_until_it_is_installed() {
+    let compacted = |_: Range<LogIndex>, _: usize| Ok(Vec::new());
+    let given = (flushing(), Removed::default(), Alive::new().0);
+    let (mut lane, mut reported, directory) = lane_reading(compacted, given);
+    lane.apply(range(1, 2), vec![put(1)], false);
+    lane.apply(range(3, 3), vec![put(3)], false);
+    lane.install(snapshot(&directory));
+    let Some(Done::Applied { last, bytes, .. }) = reported.blocking_recv() else {
+        panic!("the entry at hand is applied");
+    };
+    assert_eq!(last.get(), 1);
+    lane.applied(bytes);
+    let done = reported.blocking_recv().expect("a report");
+    let Done::Installed { last, bytes, .. } = done else { panic!("unexpected: {done:?}") };
+    assert_eq!(last.get(), 3);
+    lane.applied(bytes);
+    assert_eq!(lane.room_bytes(), QUEUE_BYTES_MAX, "nothing waits any more");
+    lane.apply(range(4, 4), vec![put(4)], false);
+    let done = reported.blocking_recv().expect("a report");
+    assert!(matches!(done, Done::Flushed { .. }), "{done:?}");
+    assert_eq!(applied(&mut reported).0, 4);
     lane.finish().join().expect("no panic");
 }
 
