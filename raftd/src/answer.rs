@@ -12,6 +12,15 @@ pub(crate) fn refusal(code: ErrorCode, message: impl Into<String>) -> ErrorReply
     ErrorReply { code, message: message.into(), leader: None, outcome: Outcome::NotApplied }
 }
 
+/// The refusal of what would be told of a state that differs.
+pub(crate) fn differs() -> ErrorReply {
+    refusal(
+        ErrorCode::NoLeader,
+        "this node's state differs from those of a majority: nothing is answered from it; another \
+         node may be asked",
+    )
+}
+
 /// Puts a replica's reply in the words of the protocol. `hint` tells where the leader is.
 pub(crate) fn response(reply: Reply, hint: impl FnOnce(NodeId) -> Option<LeaderHint>) -> Response {
     match reply {
@@ -23,11 +32,7 @@ pub(crate) fn response(reply: Reply, hint: impl FnOnce(NodeId) -> Option<LeaderH
         Reply::NoRoom { .. } => unreachable!("the gauges tell how much there is"),
         Reply::Refused { reason, .. } => Response::Error(rejection(reason, hint)),
         Reply::ChangeRefused { why, .. } => Response::Error(change_refused(&why)),
-        Reply::Differs { .. } => Response::Error(refusal(
-            ErrorCode::NoLeader,
-            "this node's state differs from those of a majority: nothing is answered from it; \
-             another node may be asked",
-        )),
+        Reply::Differs { .. } => Response::Error(differs()),
         Reply::Superseded { .. } => Response::Error(refusal(
             ErrorCode::Superseded,
             "another leader's entry took the place of this one: it was not applied and never will",

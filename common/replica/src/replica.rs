@@ -181,13 +181,7 @@ impl Replica {
         }
         self.cache.evict(self.raft.durable().min(self.raft.applied()));
         let feed = self.feed(now, &mut send);
-        send.retain(|send| match send {
-            Outgoing::Message { .. } | Outgoing::Entries { .. } => true,
-            Outgoing::Snapshot { to, term, at_least } => {
-                self.snapshots.want(*to, *term, *at_least);
-                false
-            }
-        });
+        self.want_snapshots(now, &mut send);
         self.tell_effects(now, &mut send);
         let alarm = self.tell_room(now, &mut send);
         for reply in reply {

@@ -2,12 +2,13 @@
 //! (§5).
 
 use consensus::{EntryId, NodeId, SnapshotMeta, Term, Timestamp};
-use protocol::SnapshotRequest;
+use protocol::{Response, SnapshotRequest};
 use replica::{Input, SnapshotAction, SnapshotNews, Transfer};
 use state_machine::QueryView;
 use storage::StateCheckpoint;
 use transport::{IncomingSnapshot, Responder};
 
+use crate::answer;
 use crate::exit::{Exit, Failure};
 use crate::lanes::snapshot::{Broken, Report};
 use crate::logging::repeat::{self, Kind};
@@ -68,13 +69,18 @@ impl Node {
         }
     }
 
-    /// Lists snapshots for an operator, or reads a piece of one, whose file stays for the next.
+    /// Lists snapshots for an operator or a member that makes its state anew, or reads a piece of
+    /// one, whose file stays for the next. Nobody knows since when a state differs: what was made
+    /// of it may as well.
     pub(super) fn show_snapshots(
         &mut self,
         now: Timestamp,
         request: SnapshotRequest,
         responder: Responder,
     ) {
+        if self.replica.differs().is_some() {
+            return responder.send(Response::Error(answer::differs()));
+        }
         if let SnapshotRequest::Fetch { last, .. } = request {
             self.replica.fetched(now, last);
         }

@@ -438,6 +438,8 @@ async fn a_machine_that_is_not_deterministic_is_named_and_answers_nothing_any_mo
     let address = three.nodes[odd].local_address().to_string();
     let refused = client.query_of(&address, "".into()).await;
     assert!(refused.is_err(), "nothing is read from it: {refused:?}");
+    let refused = client.snapshot(&address, protocol::SnapshotRequest::List).await;
+    assert!(refused.is_err(), "nor is a snapshot of it given to anybody: {refused:?}");
     let well = three.nodes.iter().position(|node| node.node() == leader).unwrap();
     for (at, same) in [(before, true), (index, false)] {
         let digests = (

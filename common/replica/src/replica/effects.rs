@@ -64,9 +64,14 @@ impl Replica {
         );
     }
 
-    /// A leader whose state differs from a majority's hands over to one of that majority.
+    /// A leader whose state differs from a majority's hands over to one of that majority, and gives
+    /// its state to nobody.
     pub(super) fn leave_office(&mut self, now: Timestamp) {
-        if self.differs().is_none() || !self.raft.leads() || self.raft.is_transferring() {
+        if self.differs().is_none() || !self.raft.leads() {
+            return;
+        }
+        self.snapshots.stop_sending();
+        if self.raft.is_transferring() {
             return;
         }
         if let Some(to) = self.successor(now, |id| self.difference_of(id).is_some()) {

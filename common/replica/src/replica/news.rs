@@ -1,6 +1,6 @@
 //! News of the snapshots: what the driver tells of them, and what the core is told of that.
 
-use consensus::{EntryId, Input as Raw, LogIndex, Rejection, RequestId, Timestamp};
+use consensus::{EntryId, Input as Raw, LogIndex, Outgoing, Rejection, RequestId, Timestamp};
 
 use super::Replica;
 use crate::input::{SnapshotNews, Transfer};
@@ -15,6 +15,24 @@ impl Replica {
         if !self.snapshots.request(request) {
             self.reply.push(Reply::Refused { request, reason: Rejection::Busy });
         }
+    }
+
+    /// Takes from the messages who needs a snapshot. Of a state that differs nobody gets one: it
+    /// would be taken for a right one there, and those that have it could be a majority.
+    pub(super) fn want_snapshots(&mut self, now: Timestamp, send: &mut Vec<Outgoing>) {
+        let differs = self.differs().is_some();
+        let Self { raft, snapshots, .. } = self;
+        send.retain(|send| match send {
+            Outgoing::Message { .. } | Outgoing::Entries { .. } => true,
+            Outgoing::Snapshot { to, .. } if differs => {
+                raft.step(now, Raw::SnapshotSent { to: *to, delivered: false });
+                false
+            }
+            Outgoing::Snapshot { to, term, at_least } => {
+                snapshots.want(*to, *term, *at_least);
+                false
+            }
+        });
     }
 
     pub(super) fn snapshot_news(&mut self, now: Timestamp, news: SnapshotNews) {

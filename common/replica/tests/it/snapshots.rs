@@ -347,3 +347,24 @@ fn who_leads_no_more_sends_no_snapshot_and_keeps_nothing_behind_one() {
         assert_eq!(node.replica.status().base.index.get(), 12, "it was sent: {is_sent}");
     }
 }
+
+/// What it sent was installed, and so the wrong state could become that of a majority.
+#[test]
+fn of_a_state_that_differs_nobody_is_sent_a_snapshot() {
+    let effects = |digest| Body::Effects { index: LogIndex::new(10), digest, judged: false };
+    for is_sending in [false, true] {
+        let mut node = leader();
+        if is_sending {
+            lacks_all(&mut node);
+            assert_eq!(make(&mut node, 10), [sends(1, 10)]);
+            node.snapshots.clear();
+        }
+        node.turn([Input::Effects { last: LogIndex::new(10), digests: vec![7] }]);
+        node.hear(2, 2, effects(8));
+        node.hear(3, 2, effects(8));
+        assert!(node.replica.differs().is_some());
+        lacks_all(&mut node);
+        let stops = [SnapshotAction::StopSending].into_iter().filter(|_| is_sending);
+        assert_eq!(node.snapshots, stops.collect::<Vec<_>>());
+    }
+}
