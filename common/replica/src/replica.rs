@@ -275,20 +275,6 @@ impl Replica {
         }
     }
 
-    /// Returns the voter that had best lead next, of those that a leader which is to stop can
-    /// reach: one that answers and whose disk does not hang, if there is one, and of those the one
-    /// that has most of the log.
-    pub fn successor(
-        &self,
-        now: Timestamp,
-        is_reachable: impl Fn(NodeId) -> bool,
-    ) -> Option<NodeId> {
-        let configuration = self.raft.configuration();
-        let ready = |id| configuration.is_voter(id) && is_reachable(id);
-        let most = || self.raft.peers().filter(|p| ready(p.id)).max_by_key(|peer| peer.matched);
-        self.raft.successor(now, ready).or_else(|| most().map(|peer| peer.id))
-    }
-
     fn raw(&mut self, now: Timestamp, raw: Raw) {
         if let Raw::Persisted { write } = raw {
             self.room.written(write);

@@ -74,9 +74,30 @@ impl Replica {
         if self.raft.is_transferring() {
             return;
         }
-        if let Some(to) = self.successor(now, |id| self.difference_of(id).is_some()) {
+        let term = self.raft.term();
+        let to = self.successor(now, |id| self.comparison.untried(term, id));
+        self.comparison.tries(to);
+        if let Some(to) = to {
             self.raft.step(now, Raw::Transfer { request: HAND_OVER, to });
         }
+    }
+
+    /// Returns the voter that had best lead next, of those that a leader which is to stop can
+    /// reach: one whose state is this node's, as far as is known, that answers and whose disk does
+    /// not hang, if there is one, and of those the one that has most of the log.
+    pub fn successor(
+        &self,
+        now: Timestamp,
+        is_reachable: impl Fn(NodeId) -> bool,
+    ) -> Option<NodeId> {
+        let configuration = self.raft.configuration();
+        let best = |is_reachable: &dyn Fn(NodeId) -> bool| {
+            let ready = |id| configuration.is_voter(id) && is_reachable(id);
+            let most = || self.raft.peers().filter(|p| ready(p.id)).max_by_key(|peer| peer.matched);
+            self.raft.successor(now, ready).or_else(|| most().map(|peer| peer.id))
+        };
+        let is_same = |id| is_reachable(id) && self.difference_of(id).is_none();
+        best(&is_same).or_else(|| best(&is_reachable))
     }
 
     /// Refuses what would be answered from a state that differs.

@@ -1,7 +1,7 @@
 //! States that differ: who is told, who answers no more, and who does not lead.
 
 use consensus::{
-    Body, Incarnation, Input as Raw, LogIndex, Message, Outgoing, Rejection, RoleKind, Term,
+    Body, Incarnation, Input as Raw, LogIndex, Message, Outgoing, Rejection, RoleKind, Term, Timer,
 };
 use replica::{Consistency, Difference, Input, Limits, Reply};
 
@@ -76,6 +76,59 @@ fn a_leader_whose_state_is_wrong_answers_nothing_and_hands_over() {
         node.sent.iter().filter(order).count()
     });
     assert_eq!(orders.iter().sum::<usize>(), 1, "one is to lead, once: {orders:?}");
+}
+
+/// Who was asked to lead since the last time.
+fn asked_to_lead(node: &mut Node) -> Vec<u64> {
+    let sent = std::mem::take(&mut node.sent).into_iter();
+    let asked = sent.filter_map(|sent| match sent {
+        Outgoing::Message { to, message } => {
+            matches!(message.body, Body::TimeoutNow { .. }).then_some(to.get())
+        }
+        Outgoing::Entries { .. } | Outgoing::Snapshot { .. } => None,
+    });
+    asked.collect()
+}
+
+/// It asked one whose state is wrong as well for ever: that does not take over, and nothing was
+/// written any more.
+#[test]
+fn a_leader_whose_state_is_wrong_asks_one_after_the_other_to_lead() {
+    let mut node = Node::new(&[1, 2, 3, 4, 5], Limits::default());
+    node.campaign();
+    let answer = |node: &mut Node| {
+        for peer in [2, 3, 4, 5] {
+            node.hear(peer, 2, appended(2));
+        }
+    };
+    answer(&mut node);
+    node.finish();
+    node.turn([told(&[10, OURS], 2)]);
+    node.hear(5, 2, effects(2, THEIRS + 1, false));
+    for peer in [2, 3, 4] {
+        node.hear(peer, 2, effects(2, THEIRS, false));
+    }
+    assert!(node.replica.differs().is_some());
+    let mut asked = Vec::new();
+    for _ in 0..5 {
+        asked.extend(asked_to_lead(&mut node));
+        node.now = node.now.after(400 * MS);
+        answer(&mut node);
+        node.turn([Input::Raft(Raw::Timeout(Timer::Transfer))]);
+    }
+    asked.dedup();
+    asked.sort_unstable();
+    assert_eq!(asked, [2, 3, 4, 5], "each of them");
+}
+
+#[test]
+fn who_stops_hands_over_to_one_whose_state_does_not_differ_if_there_is_one() {
+    let mut node = leader();
+    node.hear(2, 2, effects(2, OURS, false));
+    node.hear(3, 2, effects(2, THEIRS, false));
+    let now = node.now;
+    assert_eq!(node.replica.successor(now, |_| true), Some(id(2)));
+    assert_eq!(node.replica.successor(now, |to| to == id(3)), Some(id(3)));
 }
 
 #[test]

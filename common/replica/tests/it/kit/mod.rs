@@ -222,19 +222,23 @@ impl Node {
         self.turn([Input::Raft(Raw::Receive { from: id(from), incarnation, message })]);
     }
 
-    /// Times out and is elected: by itself, or by node 2.
+    /// Times out and is elected: by itself, by node 2, or of five by nodes 2 and 3.
     pub fn campaign(&mut self) {
         self.now = self.now.after(10_000 * MS);
         self.turn([Input::Raft(Raw::Timeout(Timer::Election))]);
         let term = self.replica.status().term.get();
-        self.hear(2, term + 1, Body::PreVote { verdict: Verdict::Granted });
+        let granted = || Verdict::Granted;
+        self.hear(2, term + 1, Body::PreVote { verdict: granted() });
+        if self.replica.status().role == RoleKind::PreCandidate {
+            self.hear(3, term + 1, Body::PreVote { verdict: granted() });
+        }
         self.persist();
         let term = self.replica.status().term.get();
-        self.hear(
-            2,
-            term,
-            Body::Vote { candidate: Incarnation::new(101), verdict: Verdict::Granted },
-        );
+        let vote = || Body::Vote { candidate: Incarnation::new(101), verdict: granted() };
+        self.hear(2, term, vote());
+        if self.replica.status().role == RoleKind::Candidate {
+            self.hear(3, term, vote());
+        }
         assert_eq!(self.replica.status().role, RoleKind::Leader);
     }
 
