@@ -20,7 +20,8 @@ const KEPT: usize = 65_536;
 /// would tell no more.
 const REPORT_NS: u64 = 50_000_000;
 
-/// .. and at least so often, also if it applies nothing.
+/// .. and at least so often, also if it applies nothing. So often it is told that it differs, as
+/// that may be lost.
 const REPEAT_NS: u64 = 1_000_000_000;
 
 /// So many of a follower's last reports are kept, to find whom it agrees with.
@@ -50,8 +51,9 @@ struct Report {
     digest: u64,
     /// `None` while this node cannot tell: it has not applied that entry, or no longer knows.
     is_same: Option<bool>,
-    /// It was told of.
+    /// People were told of it, and when the follower itself was.
     is_known: bool,
+    told: Option<Timestamp>,
     /// This one and those before, each with its index and digest.
     last: VecDeque<(LogIndex, u64)>,
 }
@@ -103,10 +105,11 @@ impl Comparison {
         }
         let mut before = self.reports.remove(&from);
         let is_known = before.as_ref().is_some_and(|before| before.is_known);
+        let told = before.as_ref().and_then(|before| before.told);
         let mut last = before.as_mut().map(|it| std::mem::take(&mut it.last)).unwrap_or_default();
         last.push_back((index, digest));
         last.drain(..last.len().saturating_sub(REPORTS));
-        self.reports.insert(from, Report { index, digest, is_same: None, is_known, last });
+        self.reports.insert(from, Report { index, digest, is_same: None, is_known, told, last });
         self.look(from);
         // Once it differs it stays so, for everything that follows goes into the same digest. Where
         // it was seen first is what the others' reports have to reach before they say anything.
@@ -131,9 +134,10 @@ impl Comparison {
     }
 
     /// Compares what is known, of the voters and learners of a configuration. Returns to whom a
-    /// leader must say that it differs from a majority.
+    /// leader must say now that it differs from a majority.
     pub(crate) fn judge(
         &mut self,
+        now: Timestamp,
         term: Term,
         (own, configuration): (NodeId, &Configuration),
     ) -> Vec<(NodeId, Body)> {
@@ -162,7 +166,9 @@ impl Comparison {
             };
             let (index, theirs) = (report.index, report.digest);
             let with_us = agreed.contains(&index);
-            if with_us {
+            let is_due = report.told.is_none_or(|at| now.since(at) >= REPEAT_NS);
+            if with_us && is_due {
+                report.told = Some(now);
                 verdicts.push((*id, Body::Effects { index, digest: ours, judged: true }));
             }
             if !std::mem::replace(&mut report.is_known, true) {

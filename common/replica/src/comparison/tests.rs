@@ -1,6 +1,9 @@
 use super::*;
 use consensus::{Incarnation, Member, Voters};
 
+/// When judgements are made, where that does not matter.
+const NOW: Timestamp = Timestamp::new(5);
+
 fn id(number: u64) -> NodeId {
     NodeId::new(number).expect("not 0")
 }
@@ -32,7 +35,7 @@ fn judged(voters: &Configuration, reports: &[(u64, u64, u64)]) -> (Vec<u64>, boo
     for (from, index, digest) in reports {
         leader.heard(Term::new(1), id(*from), LogIndex::new(*index), *digest);
     }
-    let told = leader.judge(Term::new(1), (id(1), voters));
+    let told = leader.judge(NOW, Term::new(1), (id(1), voters));
     (told.iter().map(|(to, _)| to.get()).collect(), leader.own().is_some())
 }
 
@@ -86,9 +89,9 @@ fn who_has_not_come_so_far_agrees_with_nobody() {
     let (term, three) = (Term::new(1), voters(3));
     leader.heard(term, id(2), LogIndex::new(8), 80);
     leader.heard(term, id(3), LogIndex::new(9), 91);
-    assert_eq!(leader.judge(term, (id(1), &three)), []);
+    assert_eq!(leader.judge(NOW, term, (id(1), &three)), []);
     leader.heard(term, id(2), LogIndex::new(9), 91);
-    assert_eq!(leader.judge(term, (id(1), &three)), []);
+    assert_eq!(leader.judge(NOW, term, (id(1), &three)), []);
     let difference = Difference { index: LogIndex::new(9), ours: 90, theirs: 91 };
     assert_eq!(leader.own(), Some(difference));
 }
@@ -100,7 +103,7 @@ fn a_state_that_was_made_anew_differs_no_more() {
     leader.heard(term, id(3), LogIndex::new(8), 81);
     leader.heard(term, id(3), LogIndex::new(9), 90);
     assert_eq!(leader.of(term, id(3)), None);
-    assert_eq!(leader.judge(term, (id(1), &three)), []);
+    assert_eq!(leader.judge(NOW, term, (id(1), &three)), []);
 }
 
 /// What it had reported of the state before was still counted against the leader.
@@ -111,7 +114,7 @@ fn of_a_state_that_was_made_anew_no_earlier_report_counts() {
     leader.heard(term, id(3), LogIndex::new(8), 81);
     leader.heard(term, id(3), LogIndex::new(9), 90);
     leader.heard(term, id(2), LogIndex::new(8), 81);
-    leader.judge(term, (id(1), &three));
+    leader.judge(NOW, term, (id(1), &three));
     assert_eq!(leader.own(), None, "it is node 2 alone that differs");
 }
 
@@ -121,9 +124,9 @@ fn what_is_ahead_is_compared_when_it_is_reached_and_what_is_far_behind_is_not() 
     let term = Term::new(1);
     leader.heard(term, id(2), LogIndex::new(11), 110);
     leader.heard(term, id(3), LogIndex::new(11), 111);
-    assert!(leader.judge(term, (id(1), &voters(3))).is_empty());
+    assert!(leader.judge(NOW, term, (id(1), &voters(3))).is_empty());
     leader.applied(LogIndex::new(11), &[100, 110]);
-    let told = leader.judge(term, (id(1), &voters(3)));
+    let told = leader.judge(NOW, term, (id(1), &voters(3)));
     let expected = Body::Effects { index: LogIndex::new(11), digest: 110, judged: true };
     assert_eq!(told, [(id(3), expected)]);
     assert_eq!(leader.of(term, id(3)), Some(LogIndex::new(11)));
@@ -132,7 +135,7 @@ fn what_is_ahead_is_compared_when_it_is_reached_and_what_is_far_behind_is_not() 
     // A snapshot was installed: nothing is known of before.
     leader.applied(LogIndex::new(50), &[500]);
     leader.heard(Term::new(2), id(3), LogIndex::new(11), 111);
-    assert!(leader.judge(Term::new(2), (id(1), &voters(3))).is_empty());
+    assert!(leader.judge(NOW, Term::new(2), (id(1), &voters(3))).is_empty());
 }
 
 #[test]
@@ -188,7 +191,7 @@ fn what_an_earlier_leadership_heard_condemns_nobody() {
     let (three, own) = (voters(3), id(1));
     leader.heard(Term::new(1), id(2), LogIndex::new(9), 91);
     leader.heard(Term::new(1), id(3), LogIndex::new(8), 81);
-    assert_eq!(leader.judge(Term::new(3), (own, &three)), []);
+    assert_eq!(leader.judge(NOW, Term::new(3), (own, &three)), []);
     assert_eq!((leader.own(), leader.take()), (None, vec![]));
 }
 
@@ -216,17 +219,19 @@ fn where_much_was_applied_a_round_index_is_reported() {
 }
 
 #[test]
-fn a_difference_is_news_once_and_said_to_the_follower_each_time() {
+fn a_difference_is_news_once_and_said_to_the_follower_now_and_then() {
     let mut leader = leader(9);
     let (term, three, index) = (Term::new(1), voters(3), LogIndex::new(8));
     leader.heard(term, id(2), LogIndex::new(9), 90);
     leader.heard(term, id(3), index, 81);
     let verdict = (id(3), Body::Effects { index, digest: 80, judged: true });
-    assert_eq!(leader.judge(term, (id(1), &three)), std::slice::from_ref(&verdict));
+    assert_eq!(leader.judge(NOW, term, (id(1), &three)), std::slice::from_ref(&verdict));
     let difference = Difference { index, ours: 80, theirs: 81 };
     assert_eq!(leader.take(), [Differing::Peer { id: id(3), difference, outvoted: true }]);
     leader.heard(term, id(3), LogIndex::new(9), 91);
-    assert_eq!(leader.judge(term, (id(1), &three)), [verdict], "it may have been lost");
+    let mut judge = |now| leader.judge(now, term, (id(1), &three));
+    assert_eq!(judge(NOW.after(REPEAT_NS - 1)), [], "it was in each turn");
+    assert_eq!(judge(NOW.after(REPEAT_NS)), [verdict], "it may have been lost");
     assert_eq!(leader.take(), []);
 }
 
@@ -237,7 +242,7 @@ fn of_two_reports_behind_the_same_entry_the_later_one_counts() {
     // Its state was made anew in between, and is wrong once more.
     leader.heard(term, id(3), index, 81);
     leader.heard(term, id(3), index, 82);
-    leader.judge(term, (id(1), &voters(3)));
+    leader.judge(NOW, term, (id(1), &voters(3)));
     let difference = Difference { index, ours: 80, theirs: 82 };
     assert_eq!(leader.take(), [Differing::Peer { id: id(3), difference, outvoted: false }]);
 }

@@ -51,7 +51,7 @@ impl Replica {
     pub(super) fn tell_effects(&mut self, now: Timestamp, send: &mut Vec<Outgoing>) {
         let (id, term) = (self.raft.id(), self.raft.term());
         let bodies = if self.raft.leads() {
-            self.comparison.judge(term, (id, self.raft.configuration()))
+            self.comparison.judge(now, term, (id, self.raft.configuration()))
         } else {
             let status = self.raft.status();
             let leader = status.leader.filter(|_| status.role == RoleKind::Follower);
