@@ -175,7 +175,9 @@ fn bring_together(
         // Who cannot be read is not known of.
         let met = directory.peers().load().unwrap_or_default();
         let met = met.into_iter().map(|peer| peer.node);
-        let voters = repair::voters(known, met.filter(|id| *id != directory.node()));
+        let met = met.filter(|id| *id != directory.node());
+        let known = (known, restored.membership.index());
+        let voters = repair::voters(known, &restored.condition.damages, met);
         return Ok(Found::Damaged(Damaged { log, restored, members, voters }));
     }
     let snapshots = Snapshots::open(directory).map_err(|error| storage_failure(&error))?;

@@ -174,10 +174,17 @@ pub(crate) fn members(configurations: &[&Configuration]) -> BTreeMap<NodeId, Mem
 }
 
 /// Returns who has to say that an entry is nowhere: the voters of the last configuration that can
-/// be read. If it does not name somebody who was met, a later one is damaged: then nobody knows who
-/// votes, and all that are known count.
-pub(crate) fn voters(known: &Configuration, met: impl IntoIterator<Item = NodeId>) -> Voters {
-    let mut others = met.into_iter().filter(|id| known.member(*id).is_none()).peekable();
+/// be read, which stands at an index. If entries behind it are damaged, and it does not name
+/// somebody who was met, one of them is a later configuration: then nobody knows who votes, and all
+/// that are known count.
+pub(crate) fn voters(
+    (known, at): (&Configuration, LogIndex),
+    damages: &[Damage],
+    met: impl IntoIterator<Item = NodeId>,
+) -> Voters {
+    let may_be_later = damages.iter().any(|damage| damage.last.index > at);
+    let is_other = |id: &NodeId| may_be_later && known.member(*id).is_none();
+    let mut others = met.into_iter().filter(is_other).peekable();
     match others.peek() {
         None => known.voters().clone(),
         Some(_) => Voters::Stable(Majority::new(known.members().keys().copied().chain(others))),

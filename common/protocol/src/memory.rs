@@ -81,6 +81,11 @@ impl Memory {
         self.known.values().map(|known| known.remembered).collect()
     }
 
+    /// Forgets nodes that were removed from the cluster: their ids are never used again.
+    pub fn forget(&mut self, is_gone: impl Fn(NodeId) -> bool) {
+        self.known.retain(|(node, _), _| !is_gone(*node));
+    }
+
     /// Says how much of its log this node keeps for certain: durable here, and committed.
     pub fn keep(&mut self, own: Remembered) {
         self.own = Some(own);

@@ -32,6 +32,11 @@ impl SharedMemory {
         self.with(|known| known.all())
     }
 
+    /// Forgets nodes that were removed from the cluster.
+    pub fn forget(&self, is_gone: impl Fn(NodeId) -> bool) {
+        self.with(|known| known.forget(is_gone));
+    }
+
     /// Says how much of its log this node keeps for certain: durable here, and committed.
     pub fn keep(&self, own: Remembered) {
         self.with(|known| known.keep(own));

@@ -128,6 +128,11 @@ impl Network {
         nodes.filter_map(|node| Some((*node, removed.by(*node)?))).collect()
     }
 
+    /// Says whether a node was removed, as far as the log is applied.
+    pub(crate) fn is_removed(&self, node: NodeId) -> bool {
+        self.mesh.removed().by(node).is_some()
+    }
+
     /// Asks nodes that are no peers yet who they are, all at the same time, and reports.
     pub(crate) fn meet(&self, meeting: Meeting) {
         let Meeting { request, newcomers } = meeting;

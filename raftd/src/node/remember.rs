@@ -98,8 +98,10 @@ impl Node {
         self.keeper.memory.note((from, incarnation), message, at);
     }
 
-    /// Keeps what members have promised.
+    /// Keeps what members have promised. Who was removed is none any more: a node that repairs its
+    /// log would count it among those that have to be asked.
     pub(crate) fn remember(&mut self, now: Timestamp) {
+        self.keeper.memory.forget(|node| self.network.is_removed(node));
         let Identity { starts, boot, .. } = self.identity;
         self.keeper.memory.keep(own(self.replica.raft(), (starts, boot)));
         self.keeper.keep(now);
@@ -234,5 +236,18 @@ mod tests {
         keeper.keep(Timestamp::new(2 * KEPT_EVERY_NS));
         written(&keeper).await;
         assert_eq!(directory.peers().load().expect("it is whole"), [known(1)]);
+    }
+
+    #[tokio::test]
+    async fn who_was_removed_is_forgotten_in_the_file_as_well() {
+        let (mut keeper, memory, directory, _place) = keeper();
+        let other = Remembered { node: id(3), ..known(1) };
+        memory.recall([known(1), other]);
+        keeper.keep(NOW);
+        written(&keeper).await;
+        memory.forget(|node| node == id(2));
+        keeper.keep(NOW);
+        written(&keeper).await;
+        assert_eq!(directory.peers().load().expect("it is whole"), [other]);
     }
 }

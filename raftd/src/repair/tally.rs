@@ -116,11 +116,27 @@ mod tests {
         Voters::Stable(Majority::new(ids.iter().map(|number| id(*number))))
     }
 
+    /// Entry 7 is damaged.
+    fn damage() -> Damage {
+        let last = EntryId { term: Term::new(1), index: LogIndex::new(7) };
+        Damage { first: last.index, last, before: Chain::new(1), after: None }
+    }
+
+    /// A configuration of these voters, and others that learn.
+    fn configuration(voters: &[u64], learners: &[u64]) -> Configuration {
+        let member = |number: &u64| Member {
+            incarnation: Incarnation::default(),
+            name: format!("n{number}"),
+            address: "h:1".into(),
+        };
+        let members = voters.iter().chain(learners).map(|one| (id(*one), member(one))).collect();
+        let learners = learners.iter().map(|one| id(*one)).collect();
+        Configuration::new(stable(voters), learners, members).expect("it is one")
+    }
+
     /// What follows where these lack the entry and those do not answer; node 1 is damaged.
     fn judged(voters: &Voters, without: &[u64], silent: &[u64]) -> Judged {
-        let at = |index| EntryId { term: Term::new(1), index: LogIndex::new(index) };
-        let (first, last, before) = (LogIndex::new(7), at(7), Chain::new(1));
-        let damage = Damage { first, last, before, after: None };
+        let damage = damage();
         let mut tally = Tally::new(id(1), voters);
         for one in without {
             tally.lacks(id(*one), &format!("n{one}"), "it has none");
@@ -209,16 +225,23 @@ mod tests {
     /// It was founded alone, and has grown since: it said that there is no other voter, and ended.
     #[test]
     fn a_node_that_has_met_others_than_its_configuration_names_is_not_the_only_voter() {
-        let member = |name: &str| Member {
-            incarnation: Incarnation::default(),
-            name: name.into(),
-            address: "h:1".into(),
+        let known = configuration(&[1], &[2]);
+        let voters = |met: &[u64]| {
+            voters((&known, LogIndex::new(6)), &[damage()], met.iter().copied().map(id))
         };
-        let members = [(id(1), member("n1")), (id(2), member("n2"))].into();
-        let known = Configuration::new(stable(&[1]), [id(2)].into(), members).expect("it is one");
-        assert_eq!(voters(&known, [id(2)]), stable(&[1]), "its learner");
-        assert_eq!(voters(&known, [id(3)]), stable(&[1, 2, 3]));
-        let waits = judged(&voters(&known, [id(2), id(3)]), &[2], &[]);
+        assert_eq!(voters(&[2]), stable(&[1]), "its learner");
+        assert_eq!(voters(&[3]), stable(&[1, 2, 3]));
+        let waits = judged(&voters(&[2, 3]), &[2], &[]);
         assert!(!matches!(waits, Judged::Nowhere(_)), "{waits:?}");
+    }
+
+    /// They were removed long ago, and none of them was asked: the node waited for ever.
+    #[test]
+    fn who_was_removed_counts_no_more_where_the_latest_configuration_can_be_read() {
+        let known = configuration(&[1, 5, 6], &[]);
+        let met = [2, 3, 4, 5, 6].map(id);
+        let voters = voters((&known, LogIndex::new(8)), &[damage()], met);
+        let gone = judged(&voters, &[5, 6], &[]);
+        assert!(matches!(gone, Judged::Gone { silent: false, .. }), "{gone:?}");
     }
 }
