@@ -154,6 +154,7 @@ mod pending;
 mod program;
 mod rebuild;
 mod reload;
+mod removal;
 mod repair;
 mod reserve;
 mod room;

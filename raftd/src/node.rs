@@ -26,6 +26,7 @@ use crate::node::remember::Keeper;
 use crate::observe::board::Board;
 use crate::pending::{OPERATOR_REQUESTS_MAX, Pending};
 use crate::program::Machine;
+use crate::removal;
 use crate::room::trouble;
 use crate::stalls::Stalls;
 use crate::status::{self, Link, Sources};
@@ -374,9 +375,7 @@ impl Node {
             }
             Removal::Told { by, reason } => format!("node {by} says: {reason}"),
         };
-        let hint = "raftctl member history shows the change and who asked for it; to use the \
-                    machine again, empty its data directory and add it anew";
-        self.fail(Failure::new(Exit::Removed, why).hint(hint));
+        self.fail(removal::removed(why));
     }
 
     pub(crate) fn fail(&mut self, failure: Failure) {

@@ -33,7 +33,7 @@ use source::Source;
 /// Gets a state for the log from another member; `None` if the node was asked to stop meanwhile.
 ///
 /// # Errors
-/// If there is no other member, or the disk fails.
+/// If there is no other member, one says that this node was removed, or the disk fails.
 pub(crate) async fn rebuild(
     services: &mut Services,
     (identity, endpoint, gauges): (&Identity, &Endpoint, &Arc<Gauges>),

@@ -35,6 +35,7 @@ use crate::identity::Identity;
 use crate::lanes::network::Elsewhere;
 use crate::logging::repeat;
 use crate::observe::board::Load;
+use crate::removal::told_removed;
 use crate::repair::tally::{Judged, PUT_BACK, Tally, advice};
 use crate::services::Services;
 use crate::{admin, answer, status};
@@ -85,13 +86,16 @@ enum Answer {
     None(String),
     /// Nobody knows.
     Silence(String),
+    /// This node was removed.
+    Removed(Failure),
 }
 
 /// Repairs a log, and tells everybody who asks that it is being repaired.
 ///
 /// # Errors
 /// If no member has the entries that has answered, and a quorum of the voters, this node counted as
-/// one of them, has said so: then the node has forgotten them.
+/// one of them, has said so: then the node has forgotten them. If a member says that this node was
+/// removed.
 pub(crate) async fn repair(
     damaged: Damaged,
     services: &mut Services,
@@ -209,7 +213,13 @@ async fn ask(
     let number = id.get().try_into().map_err(|error: std::num::TryFromIntError| said(&error))?;
     let (trail, how) = (Trail::new(address), (Alpn::Forward, Expect::Node(number)));
     let connection = ClientConnection::connect(endpoint, &trail, how, hello, CONNECT_TIMEOUT);
-    let connection = connection.await.map_err(|error| said(&error))?;
+    let connection = match connection.await {
+        Ok(connection) => connection,
+        Err(error) => {
+            let told = told_removed(&error, (endpoint, hello), (id, address)).await;
+            return told.map(Answer::Removed).ok_or_else(|| said(&error));
+        }
+    };
     let mut entries: Vec<Entry> = Vec::new();
     let (mut next, mut chain) = (damage.first, damage.before);
     let answer = loop {
@@ -304,6 +314,7 @@ impl Repairing<'_> {
                     tally.is_silent(&name, &why);
                     continue;
                 }
+                Answer::Removed(failure) => return Err(failure),
             };
             // The last copy makes the whole log anew: that takes as long as to read and write it.
             let taking = alive.aside(move || {

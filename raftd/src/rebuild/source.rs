@@ -18,6 +18,7 @@ use crate::alive::Alive;
 use crate::exit::Failure;
 use crate::gauges::Gauges;
 use crate::logging::repeat::{self, Kind};
+use crate::removal::told_removed;
 
 /// How long connecting to a member may take, and an answer. Making a snapshot takes as long as
 /// writing out the state does.
@@ -62,6 +63,8 @@ enum Missed {
     Partly(u64, String),
     /// What it has is of no use.
     Useless(String),
+    /// This node was removed.
+    Removed(Failure),
 }
 
 impl From<String> for Missed {
@@ -94,6 +97,9 @@ impl Partly {
 
 impl Source<'_> {
     /// Asks one member after the other, until one has given a snapshot that fits.
+    ///
+    /// # Errors
+    /// If a member says that this node was removed.
     pub(super) async fn fetch(
         &self,
         others: impl Fn() -> Vec<(NodeId, Member, String)>,
@@ -126,6 +132,7 @@ impl Source<'_> {
                         repeat::tell(Kind::Snapshot, who, why);
                         break;
                     }
+                    Err(Missed::Removed(failure)) => return Err(failure),
                     Err(Missed::Busy(why) | Missed::Later(why) | Missed::Useless(why)) => {
                         repeat::tell(Kind::Snapshot, who, why);
                     }
@@ -140,7 +147,14 @@ impl Source<'_> {
         let (trail, how) = (Trail::new(address), (Alpn::Forward, expect));
         let connection =
             ClientConnection::connect(&self.endpoint, &trail, how, &self.hello, CONNECT_TIMEOUT);
-        let connection = connection.await.map_err(|error| Missed::Later(said(error)))?;
+        let connection = match connection.await {
+            Ok(connection) => connection,
+            Err(error) => {
+                let asked = (&self.endpoint, &self.hello);
+                let told = told_removed(&error, asked, (id, address)).await;
+                return Err(told.map_or_else(|| Missed::Later(said(error)), Missed::Removed));
+            }
+        };
         // Also one that was asked for before, and was not made in time: to make another one would
         // take as long.
         if let Some(last) = self.listed(&connection).await? {
@@ -152,7 +166,8 @@ impl Source<'_> {
                     missed @ (Missed::Room(_)
                     | Missed::Busy(_)
                     | Missed::Later(_)
-                    | Missed::Partly(..)),
+                    | Missed::Partly(..)
+                    | Missed::Removed(_)),
                 ) => return Err(missed),
                 Ok(file) => return Ok(file),
             }
@@ -209,7 +224,8 @@ impl Source<'_> {
                 | Missed::Busy(_)
                 | Missed::Later(_)
                 | Missed::Partly(..)
-                | Missed::Useless(_) => missed,
+                | Missed::Useless(_)
+                | Missed::Removed(_) => missed,
             });
             let SnapshotAnswer::Piece { size_bytes, bytes } = asked? else {
                 return Err(Missed::Useless(NONSENSE.to_owned()));

@@ -217,6 +217,15 @@ async fn the_largest_command_and_the_longest_answer_arrive_and_no_more() {
     three.stop().await;
 }
 
+/// Returns the configuration without a member.
+pub(crate) fn without(status: &NodeStatus, id: NodeId) -> consensus::Configuration {
+    let mut members = status.configuration.members().clone();
+    members.remove(&id);
+    let voters = consensus::Majority::new(members.keys().copied());
+    let voters = consensus::Voters::Stable(voters);
+    consensus::Configuration::new(voters, Default::default(), members).unwrap()
+}
+
 #[tokio::test]
 async fn a_removed_node_says_so_and_the_others_go_on() {
     let three = Three::start().await;
@@ -224,14 +233,7 @@ async fn a_removed_node_says_so_and_the_others_go_on() {
     propose(&client, "one").await;
     let status = until(&three.nodes[0], |status| status.leader.is_some()).await;
     let gone = three.nodes.iter().find(|node| Some(node.node()) != status.leader).unwrap();
-    let without = |id: NodeId| {
-        let mut members = status.configuration.members().clone();
-        members.remove(&id);
-        let voters = consensus::Majority::new(members.keys().copied());
-        let voters = consensus::Voters::Stable(voters);
-        consensus::Configuration::new(voters, Default::default(), members).unwrap()
-    };
-    let target = without(gone.node());
+    let target = without(&status, gone.node());
     client.reconfigure(&target, status.configuration_index).await.unwrap();
     let failure = ended(gone).await;
     assert_eq!(failure.exit, Exit::Removed, "{failure}");

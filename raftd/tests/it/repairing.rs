@@ -10,10 +10,10 @@ use raftd::log::{
     BootstrapRecord, DataDirectory, Entry, EntryReader, LogProvider, PersistentLog, RestoredLog,
     RocksLogs, StorageError, Write,
 };
-use raftd::{Config, Running, Server};
+use raftd::{Config, Exit, Running, Server};
 
 use crate::damage::{flip_in_the_middle, largest};
-use crate::embedded::{Fragile, Three, propose, until};
+use crate::embedded::{Fragile, Three, ended, propose, until, without};
 
 /// How long a log of [`SlowLogs`] takes for a repair, as a large one does.
 const REPAIR: Duration = Duration::from_secs(4);
@@ -121,4 +121,24 @@ async fn a_node_that_repairs_its_log_dials_the_others_where_a_reload_says() {
     until(&third, silent).await;
     third.update(config).unwrap();
     is_repaired(three, third, last).await;
+}
+
+/// Nobody gives it anything any more: it said for ever that the members do not answer.
+#[tokio::test]
+async fn a_node_that_is_removed_while_it_repairs_its_log_says_so() {
+    let (three, config, _) = damaged().await;
+    let nowhere = ["1", "2"].map(|id| (id.to_owned(), "127.0.0.1:9".to_owned()));
+    let mut elsewhere = config.clone();
+    elsewhere.peers = BTreeMap::from(nowhere);
+    let third = Server::new(Fragile::new(3)).start(elsewhere).await.unwrap();
+    until(&third, |status| status.failure.contains("gone for good")).await;
+    let client = three.client();
+    let status = until(&three.nodes[0], |status| status.leader.is_some()).await;
+    let target = without(&status, third.node());
+    client.reconfigure(&target, status.configuration_index).await.unwrap();
+    third.update(config);
+    let failure = ended(&third).await;
+    assert_eq!(failure.exit, Exit::Removed, "{failure}");
+    client.close().await;
+    three.stop().await;
 }
