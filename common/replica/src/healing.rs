@@ -26,8 +26,11 @@ const OURS: u64 = 1 << 62;
 /// Taking in who has forgotten. How far that has come is in the configuration.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Healing {
-    /// The change that is under way.
-    waiting: Option<RequestId>,
+    /// The change that is under way, and the forgetful node that it takes in; `None` if it promotes
+    /// one that is back.
+    waiting: Option<(RequestId, Option<NodeId>)>,
+    /// Whose change was refused last: the next in order has its turn.
+    refused: Option<NodeId>,
     number: u64,
 }
 
@@ -36,7 +39,11 @@ impl Healing {
     pub(crate) fn take_own(&mut self, replies: &mut Vec<Reply>) {
         replies.retain(|reply| {
             let request = reply.request();
-            self.waiting.take_if(|waiting| *waiting == request);
+            if let Some((_, whose)) = self.waiting.take_if(|(waiting, _)| *waiting == request)
+                && !matches!(reply, Reply::Done { .. })
+            {
+                self.refused = whose;
+            }
             request.get() & (OURS << 1 | OURS) != OURS
         });
     }
@@ -61,25 +68,33 @@ impl Healing {
             let peer = raft.peers().find(|peer| peer.id == id);
             peer.is_some_and(|peer| now.since(peer.heard) >= SILENT_NS)
         };
-        let forgetful = seen.iter().find(|(id, incarnation)| {
+        let mut forgetful = seen.iter().filter(|(id, incarnation)| {
             let member = latest.member(**id);
             member.is_some_and(|known| known.incarnation != **incarnation) && silent(**id)
         });
         let returns =
             |id: &&NodeId| latest.member(**id).map(|known| &known.incarnation) == seen.get(id);
         // One that does not get near must not keep the others from it.
-        let nearest = || {
-            let back = latest.returning().iter().filter(returns);
-            back.max_by_key(|id| (raft.matched(**id), Reverse(**id)))
+        let back = latest.returning().iter().filter(returns);
+        let nearest = back.max_by_key(|id| (raft.matched(**id), Reverse(**id)));
+        let taken_in = |(id, incarnation): (&NodeId, &Incarnation)| {
+            let target = match latest.is_voter(*id) {
+                true => demoted(latest, *id),
+                false => renewed(latest, *id, *incarnation),
+            };
+            target.map(|target| (Some(*id), target))
         };
-        let target = match forgetful {
-            Some((id, _)) if latest.is_voter(*id) => demoted(latest, *id),
-            Some((id, incarnation)) => renewed(latest, *id, *incarnation),
-            None => nearest().and_then(|id| promoted(latest, *id)),
+        // Nor must one that cannot be met: behind it come the others, and who is back.
+        let first = forgetful.clone().next();
+        let next = forgetful.find(|(id, _)| self.refused.is_none_or(|refused| **id > refused));
+        let (whose, target) = match (next, nearest) {
+            (Some(next), _) => taken_in(next),
+            (None, Some(id)) => promoted(latest, *id).map(|target| (None, target)),
+            (None, None) => first.and_then(taken_in),
         }?;
         self.number = (self.number + 1) & (OURS - 1);
         let request = RequestId::new(OURS | self.number);
-        self.waiting = Some(request);
+        self.waiting = Some((request, whose));
         Some(Change { request, target, expected_index: raft.configuration_index() })
     }
 }

@@ -137,7 +137,8 @@ impl Network {
     pub(crate) fn meet(&self, meeting: Meeting) {
         let Meeting { request, newcomers } = meeting;
         let ask = |(id, member): (NodeId, Member)| {
-            let hello = self.mesh.identify(id, member.address, MEETING_TIMEOUT);
+            let address = self.elsewhere.met(id, &member, self.peers.get(&id)).to_owned();
+            let hello = self.mesh.identify(id, address, MEETING_TIMEOUT);
             (id, tokio::spawn(hello))
         };
         let asked: Vec<_> = newcomers.into_iter().map(ask).collect();

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::kit::{MS, Node, appended, configuration, id, reconfigure};
 use consensus::{
-    Body, Configuration, Incarnation, Input as Raw, LogIndex, Majority, Member, Message, RequestId,
-    Term, Voters,
+    Body, Configuration, Incarnation, Input as Raw, LogIndex, Majority, Member, Message, NodeId,
+    RequestId, Term, Voters,
 };
 use replica::{Answer, Input, Limits, Meeting};
 
@@ -234,4 +234,47 @@ fn what_was_answered_to_an_earlier_question_is_not_taken_for_an_answer_to_the_pr
 
 const fn id_of(number: u64) -> Incarnation {
     Incarnation::new(number)
+}
+
+/// The first one was dialled where it is not any more, for ever, and the other one stayed out.
+#[test]
+fn who_cannot_be_met_does_not_keep_another_one_out() {
+    let mut node = Node::new(&[1, 2, 3, 4, 5], Limits::default());
+    node.campaign();
+    let commits = |node: &mut Node| {
+        for _ in 0..3 {
+            node.finish();
+            let last_index = last(node);
+            for peer in [2, 3] {
+                node.hear(peer, 2, appended(last_index));
+            }
+        }
+        node.finish();
+    };
+    commits(&mut node);
+    node.now = node.now.after(4_000 * MS);
+    commits(&mut node);
+    let (away, back) = (Incarnation::new(994), Incarnation::new(995));
+    let seen: BTreeMap<_, _> = [(2, id_of(102)), (3, id_of(103)), (4, away), (5, back)]
+        .map(|(peer, directory)| (id(peer), directory))
+        .into();
+    for _ in 0..12 {
+        node.turn([Input::Directories { seen: seen.clone() }]);
+        commits(&mut node);
+        for Meeting { request, newcomers } in std::mem::take(&mut node.meetings) {
+            let answer = |peer: NodeId| match peer == id(5) {
+                true => Ok(back),
+                false => Err("nobody answers there".to_owned()),
+            };
+            let answers = newcomers.keys().map(|peer| (*peer, answer(*peer))).collect();
+            node.turn([Input::Met { request, answers }]);
+            commits(&mut node);
+        }
+        let message = Message { term: Term::new(2), body: appended(last(&node)) };
+        node.turn([Input::Raft(Raw::Receive { from: id(5), incarnation: back, message })]);
+        commits(&mut node);
+    }
+    let configuration = node.replica.status().configuration.clone();
+    assert!(configuration.is_voter(id(5)) && configuration.recognises(id(5), back));
+    assert!(!configuration.is_voter(id(4)), "it has not come back");
 }

@@ -23,6 +23,20 @@ impl Elsewhere {
         told.unwrap_or(&member.address)
     }
 
+    /// Returns where a node is asked who it is that a change of members brings in: one that is
+    /// known and stays where it is, where it is dialled; any other, where the change says.
+    pub(crate) fn met<'a>(
+        &'a self,
+        id: NodeId,
+        member: &'a Member,
+        known: Option<&Member>,
+    ) -> &'a str {
+        match known.is_some_and(|known| known.address == member.address) {
+            true => self.address(id, member),
+            false => &member.address,
+        }
+    }
+
     /// Returns the members that are dialled elsewhere than the configuration says, and where.
     pub(crate) fn moved<'a>(
         &'a self,
@@ -95,6 +109,19 @@ mod tests {
         assert_eq!(dialled, ["new1:1", "new2:1", "old3:1"]);
         assert_eq!(elsewhere.moved(&configuration).count(), 2);
         assert_eq!(elsewhere.strangers(&configuration).collect::<Vec<_>>(), ["n9"]);
+    }
+
+    /// It was asked where it is not any more, and never came back.
+    #[test]
+    fn who_comes_back_is_asked_where_it_is_dialled_and_who_moves_where_it_moves_to() {
+        let elsewhere = Elsewhere::new([("n1".to_owned(), "new1:1".to_owned())].into());
+        let id = NodeId::new(1).expect("not 0");
+        let known = configuration().member(id).expect("a member").clone();
+        let back = Member { incarnation: Incarnation::new(99), ..known.clone() };
+        let moves = Member { address: "there:1".to_owned(), ..known.clone() };
+        assert_eq!(elsewhere.met(id, &back, Some(&known)), "new1:1");
+        assert_eq!(elsewhere.met(id, &moves, Some(&known)), "there:1");
+        assert_eq!(elsewhere.met(id, &moves, None), "there:1");
     }
 
     #[test]
