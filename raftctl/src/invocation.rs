@@ -2,6 +2,7 @@
 //! asks. Flags and environment go before the context.
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -275,19 +276,16 @@ impl Invocation {
     /// # Errors
     /// If the operator's certificate cannot be used, or the lists of nodes cannot be read.
     pub(crate) fn everywhere(&self, bundles: &Bundles) -> Result<Target> {
-        let mut target = Target::of(bundles)?;
+        let target = Target::of(bundles)?;
         let removed = bundles.removed()?;
-        let added = bundles.known()?.into_iter().filter(|(id, _)| !removed.contains(id));
-        let added = added.map(|(_, node)| Node { name: Some(node.name), address: node.address });
-        let cluster = target.credentials.cluster();
-        let of_context = self.target().ok().filter(|it| it.credentials.cluster() == cluster);
-        let of_context = of_context.map(|it| it.nodes).unwrap_or_default();
-        for node in of_context.into_iter().chain(added) {
-            if target.nodes.iter().all(|known| known.address != node.address) {
-                target.nodes.push(node);
-            }
-        }
-        Ok(target)
+        let added = bundles.known()?.into_values().filter(|node| !removed.contains(&node.id));
+        let added = added.map(|node| Node { name: Some(node.name), address: node.address });
+        // The context follows changes of members; whoever uses none has the lists all the same.
+        let mut nodes = self.nodes_of(&bundles.plan.cluster).unwrap_or_default();
+        nodes.extend(added);
+        let mut seen = BTreeSet::new();
+        nodes.retain(|node| seen.insert(node.address.clone()));
+        Ok(Target { nodes, ..target })
     }
 
     /// Says whether a leader of this history answers: one that was left behind by a restore may

@@ -136,7 +136,7 @@ async fn a_node_that_is_removed_while_it_repairs_its_log_says_so() {
     let status = until(&three.nodes[0], |status| status.leader.is_some()).await;
     let target = without(&status, third.node());
     client.reconfigure(&target, status.configuration_index).await.unwrap();
-    third.update(config);
+    third.update(config).unwrap();
     let failure = ended(&third).await;
     assert_eq!(failure.exit, Exit::Removed, "{failure}");
     client.close().await;

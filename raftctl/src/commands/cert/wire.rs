@@ -2,7 +2,7 @@
 //! certificate over its connection, which is signed here, where the authority is. No private key
 //! travels.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
@@ -18,13 +18,11 @@ use crate::bundle::holdings::Whose;
 use crate::cluster::{Row, Survey};
 use crate::codes;
 use crate::commands::member::history::tombstones;
-use crate::context::Node;
 use crate::invocation::Invocation;
 use crate::look::{again, look};
 use crate::newest::Lister;
 use crate::output::units::printable;
 use crate::report::{Report, Result};
-use crate::target::Target;
 
 /// A member that was cut off is silent from then on, and counts as heard for seconds. So long is
 /// waited where one may be, and whoever was silent for half of that is cut off.
@@ -68,8 +66,7 @@ impl Nodes {
     /// # Errors
     /// If no client can be made.
     pub(super) async fn ask(invocation: &Invocation, bundles: &Bundles) -> Result<Self> {
-        let mut target = Target::of(bundles)?;
-        target.nodes = known(invocation, bundles)?;
+        let target = invocation.everywhere(bundles)?;
         let client = target.client(invocation.global.timeout)?;
         let mut survey = look(&client, &target.nodes).await;
         part_with_removed(&client, &survey, bundles).await?;
@@ -258,19 +255,6 @@ pub(super) struct Used {
     pub(super) key: String,
     /// Whom it trusts, as PEM.
     pub(super) authorities: String,
-}
-
-/// Returns where nodes may be: where the context of this cluster finds them, which follows changes
-/// of members, and where they were planned or added.
-fn known(invocation: &Invocation, bundles: &Bundles) -> Result<Vec<Node>> {
-    let removed = bundles.removed()?;
-    let added = bundles.known()?.into_values().filter(|node| !removed.contains(&node.id));
-    let added = added.map(|node| Node { name: Some(node.name), address: node.address });
-    let mut all = invocation.nodes_of(&bundles.plan.cluster)?;
-    all.extend(added);
-    let mut seen = BTreeSet::new();
-    all.retain(|node| seen.insert(node.address.clone()));
-    Ok(all)
 }
 
 /// Lets no certificate be renewed any more of who was removed, where that can be learned.
