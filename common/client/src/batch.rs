@@ -47,7 +47,8 @@ impl Client {
     /// # Errors
     /// For each command, as [`Client::propose`]. [`ClientError::Unknown`] also for those that were
     /// applied, and whose answers make those of their message longer than 2 MiB together: a node
-    /// leaves these out. A session has them ([`Session::propose_all`](crate::Session::propose_all)).
+    /// leaves these out. A session has them
+    /// ([`Session::propose_all`](crate::Session::propose_all)).
     pub async fn propose_all(&self, bodies: Vec<Bytes>) -> Vec<Result<Answer, ClientError>> {
         let deadline = Instant::now() + self.patience();
         let mut results: Vec<Result<Answer, ClientError>> = Vec::with_capacity(bodies.len());

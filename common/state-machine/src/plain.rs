@@ -164,7 +164,7 @@ impl<M: StateMachine, F: Fn() -> M + Send + Sync + 'static> StoredMachine for Pl
     fn open(&self, view: &dyn View) -> Result<(), StoreError> {
         let mut live = self.live();
         let record = Record::decode(view.get(RECORD)?)?;
-        // Also at the same last command it may be another state, for which this one has to make way.
+        // Also at the same last command it may be another state, for which this one makes way.
         if live.at != record.at || record.at > LogIndex::ZERO {
             *live = self.load(&|key| view.get(key), &record)?;
         }

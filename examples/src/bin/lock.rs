@@ -80,8 +80,8 @@ impl StoredMachine for Lock {
     }
 }
 
-/// Returns the second of a time, and the first one that does not begin before it: a lease ends up to
-/// a second late, and never early.
+/// Returns the second of a time, and the first one that does not begin before it: a lease ends up
+/// to a second late, and never early.
 fn seconds(time: ClusterTime) -> (u64, u64) {
     const SECOND_NS: u64 = 1_000_000_000;
     (time.get() / SECOND_NS, time.get().div_ceil(SECOND_NS))

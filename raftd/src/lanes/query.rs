@@ -368,7 +368,7 @@ mod tests {
         assert_eq!((error.code, behind), (ErrorCode::NoLeader, Timestamp::new(20)));
     }
 
-    /// Clients go on to another node, as with damage; what a machine answers, it answers everywhere.
+    /// Clients go on to another node, as with damage; what a machine answers is the same anywhere.
     #[test]
     fn a_read_that_fails_for_want_of_files_or_memory_is_asked_of_another_node() {
         let source = std::io::Error::from_raw_os_error(24);
