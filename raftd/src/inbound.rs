@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use protocol::Hello;
+use protocol::{Hello, Trouble};
 use tokio::sync::{mpsc, watch};
 use transport::{
     Accepted, Alpn, Cause, ClientRequest, Endpoint, Forwarder, Incoming, Seats, TurnedAway,
@@ -16,6 +16,7 @@ use crate::inbound::handshakes::{Admission, Handshakes, Ticket};
 use crate::logging::repeat::{self, Kind};
 use crate::observe::board::Board;
 use crate::observe::counted::Handshake;
+use crate::troubles::Troubles;
 
 mod handshakes;
 
@@ -52,7 +53,12 @@ impl Inbound {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub(crate) fn accept(endpoint: Endpoint, hello: Hello, config: &Config, board: Board) -> Self {
+    pub(crate) fn accept(
+        endpoint: Endpoint,
+        hello: Hello,
+        config: &Config,
+        (board, troubles): (Board, Troubles),
+    ) -> Self {
         let (to_peers, peers) = mpsc::channel(PEERS_WAITING_MAX);
         let (to_requests, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
         let (hello, said) = watch::channel(hello);
@@ -66,6 +72,7 @@ impl Inbound {
             hello: said,
             seats: seats.clone(),
             board,
+            troubles,
         };
         let (accepts, accepting) = watch::channel(());
         tokio::spawn(async move {
@@ -85,6 +92,7 @@ struct Acceptor {
     hello: watch::Receiver<Hello>,
     seats: Seats,
     board: Board,
+    troubles: Troubles,
 }
 
 impl Acceptor {
@@ -119,7 +127,13 @@ impl Acceptor {
         drop(ticket);
         match finished {
             Ok(accepted) => self.serve(accepted).await,
-            Err(away) => turned_away(&away, &self.board),
+            Err(away) => {
+                // Nothing else of the node shows it: it serves those that have a place.
+                if away.cause == Cause::Crowd {
+                    self.troubles.note(Trouble::Places, &away.why);
+                }
+                turned_away(&away, &self.board);
+            }
         }
     }
 
@@ -151,7 +165,7 @@ pub(crate) fn turned_away(away: &TurnedAway, board: &Board) {
         Cause::Role => Kind::Role,
         Cause::Greeting => Kind::Greeting,
         Cause::Nonsense => Kind::Nonsense,
-        Cause::Crowd | Cause::Deaf => Kind::Crowd,
+        Cause::Crowd | Cause::Share | Cause::Deaf => Kind::Crowd,
     };
     repeat::tell(kind, &away.who, &away.why);
 }
@@ -191,7 +205,7 @@ mod tests {
             promises: Promises::default(),
         };
         let config = Config::new("/nowhere", credentials);
-        let mut inbound = Inbound::accept(endpoint.clone(), hello, &config, Board::default());
+        let mut inbound = Inbound::accept(endpoint.clone(), hello, &config, Default::default());
         assert_eq!(inbound.accepting.has_changed().ok(), Some(false));
         endpoint.close("as if the system had taken it").await;
         let told = tokio::time::timeout(PATIENCE, inbound.accepting.changed()).await;

@@ -163,7 +163,8 @@ async fn serve(
     let endpoint = listen((&config, &file), socket, (&credentials, reset_key)).await?;
     let address = endpoint.local_addr().unwrap_or(config.listen);
     let hello = hello(&identity, &config.raft);
-    let inbound = Inbound::accept(endpoint.clone(), hello, &config, control.board().clone());
+    let telling = (control.board().clone(), troubles.clone());
+    let inbound = Inbound::accept(endpoint.clone(), hello, &config, telling);
     tracing::info!(
         name: "ready",
         %node,

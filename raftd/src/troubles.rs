@@ -12,6 +12,10 @@ use protocol::{Trouble, TroubleReport};
 /// so long is over.
 const SNAPSHOTS_FADE_AFTER: Duration = Duration::from_secs(600);
 
+/// Clients that were refused try again at once, and others come: when nobody was refused for so
+/// long, there are places.
+const PLACES_FADE_AFTER: Duration = Duration::from_secs(60);
+
 /// What is told of a reason is no longer than so many bytes.
 const WHY_BYTES_MAX: usize = 1_000;
 
@@ -70,7 +74,19 @@ impl Troubles {
 }
 
 fn is_over(what: Trouble, since: &Since, now: Instant) -> bool {
-    what == Trouble::Snapshots && now.duration_since(since.last) >= SNAPSHOTS_FADE_AFTER
+    let fades_after = match what {
+        Trouble::Snapshots => SNAPSHOTS_FADE_AFTER,
+        Trouble::Places => PLACES_FADE_AFTER,
+        Trouble::Settings
+        | Trouble::Certificates
+        | Trouble::Promises
+        | Trouble::Files
+        | Trouble::Reserve
+        | Trouble::Metrics
+        | Trouble::Directory
+        | Trouble::Other => return false,
+    };
+    now.duration_since(since.last) >= fades_after
 }
 
 #[cfg(test)]
@@ -103,6 +119,9 @@ mod tests {
         let old = now + Duration::from_secs(1);
         assert!(is_over(Trouble::Snapshots, &since, old));
         assert!(!is_over(Trouble::Snapshots, &since, now - Duration::from_secs(1)));
+        let minute = since.last + PLACES_FADE_AFTER;
+        assert!(is_over(Trouble::Places, &since, minute));
+        assert!(!is_over(Trouble::Places, &since, minute - Duration::from_millis(1)));
         assert!(!is_over(Trouble::Files, &since, old), "it is tried for as long as the node lives");
     }
 }

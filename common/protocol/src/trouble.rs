@@ -22,13 +22,15 @@ pub enum Trouble {
     Metrics,
     /// Write in its data directory: its next write will end it.
     Directory,
+    /// Take another client's connection: all places are taken, and clients are refused.
+    Places,
     /// Something that this version does not know.
     Other,
 }
 
 impl Trouble {
     /// All that this version knows.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Settings,
         Self::Certificates,
         Self::Snapshots,
@@ -37,6 +39,7 @@ impl Trouble {
         Self::Reserve,
         Self::Metrics,
         Self::Directory,
+        Self::Places,
     ];
 
     /// Returns its name, for programs.
@@ -50,6 +53,7 @@ impl Trouble {
             Self::Reserve => "reserve",
             Self::Metrics => "metrics",
             Self::Directory => "directory",
+            Self::Places => "places",
             Self::Other => "other",
         }
     }
@@ -65,6 +69,7 @@ impl Trouble {
             Self::Reserve => 6,
             Self::Metrics => 7,
             Self::Directory => 8,
+            Self::Places => 9,
         }
     }
 }

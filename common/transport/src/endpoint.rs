@@ -22,7 +22,7 @@ use crate::limits::{
 use crate::probe;
 use crate::reach::{Places, called};
 use crate::reset;
-use crate::seats::{Seat, Seats};
+use crate::seats::{Full, Seat, Seats};
 use crate::settings::transport;
 use crate::sockets::{self, Sockets};
 
@@ -120,7 +120,11 @@ impl Incoming {
         let seat = seats.seat(&identity, alpn).map_err(|full| {
             let why = full.to_string();
             connection.close(Close::Full.code(), why.as_bytes());
-            TurnedAway { cause: Cause::Crowd, who: format!("{identity} at {remote}"), why }
+            let cause = match full {
+                Full::Everybody { .. } => Cause::Crowd,
+                Full::Identity { .. } => Cause::Share,
+            };
+            TurnedAway { cause, who: format!("{identity} at {remote}"), why }
         })?;
         Ok(Accepted { identity, certificate, alpn, remote, connection, seat, watched })
     }

@@ -38,8 +38,10 @@ pub enum Cause {
     Greeting,
     /// It sent bytes that make no sense.
     Nonsense,
-    /// There was no place for another connection.
+    /// There was no place for another connection, of whomever.
     Crowd,
+    /// One certificate has all the places that one gets.
+    Share,
     /// It reads no answers.
     Deaf,
 }

@@ -21,7 +21,7 @@ use crate::exit::Exit;
 use crate::output::units::{self, age};
 
 /// What makes a serving cluster degraded; other remarks are only to be looked at in time.
-const GRAVE: [Code; 32] = [
+const GRAVE: [Code; 33] = [
     codes::RUNS_TWICE,
     codes::FORGOTTEN,
     codes::COPIED,
@@ -52,6 +52,7 @@ const GRAVE: [Code; 32] = [
     codes::NO_RESERVE,
     codes::NO_METRICS,
     codes::DIRECTORY_NOT_WRITABLE,
+    codes::NO_PLACES,
     codes::TROUBLE_UNKNOWN,
     codes::STATES_DIFFER,
 ];

@@ -40,6 +40,7 @@ fn remark(name: &str, trouble: &TroubleReport) -> Remark {
         Trouble::Directory => {
             (format!("its next write will end it: for {ago}, {why}"), codes::DIRECTORY_NOT_WRITABLE)
         }
+        Trouble::Places => (format!("for {ago}, it has refused clients: {why}"), codes::NO_PLACES),
         Trouble::Other => (
             format!("for {ago}, something that this raftctl does not know: {why}"),
             codes::TROUBLE_UNKNOWN,

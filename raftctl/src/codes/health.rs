@@ -110,4 +110,12 @@ slow disk delays nobody for as long as the others are faster; a leader with one 
 better one when writes take as long as an election timeout. But all wait as soon as another member
 is away. Look at the machine: `iostat -x`, `dmesg`, other programs on the same disk, the limits of a
 rented one."
+
+NO_PLACES 454 Degraded "clients are refused: all places are taken"
+"In the last minute the node has refused connections of clients, since it has as many as it takes
+(limits.connections_max in raftd.toml): those that have a place are served, all others are not.
+Operators and nodes have places of their own. `raftd_connections` and the log (refused-crowd) show
+who comes; one certificate gets a quarter of the places at most. End what holds connections that it
+does not use, or give the node more places and restart it. The remark goes away by itself
+a minute after the last refusal."
 }

@@ -99,6 +99,7 @@ impl Default for Counted {
             Cause::Greeting,
             Cause::Nonsense,
             Cause::Crowd,
+            Cause::Share,
             Cause::Deaf,
         ];
         let handshakes = [
@@ -240,6 +241,7 @@ fn reason(cause: Cause) -> &'static str {
         Cause::Greeting => "greeting",
         Cause::Nonsense => "nonsense",
         Cause::Crowd => "crowd",
+        Cause::Share => "share",
         Cause::Deaf => "reads_no_answers",
     }
 }
@@ -282,7 +284,8 @@ const REFUSED: (&str, &str) = (
     "raftd_connections_refused_total",
     "Connections that were refused or cut, by reason: certificate (not accepted, theirs or ours), \
      protocol (not raftd's), role, greeting (another cluster, history or version, or a removed \
-     node), nonsense, crowd (limits.connections_max), reads_no_answers",
+     node), nonsense, crowd (limits.connections_max), share \
+     (limits.connections_per_identity_max), reads_no_answers",
 );
 const HANDSHAKES: (&str, &str) = (
     "raftd_handshakes_total",

@@ -14,7 +14,7 @@ use consensus::RoleKind;
 use fixtures::load::{get, put};
 use fixtures::{Back, Cluster, PATIENCE, Relay, Strangers, reason, resident_bytes, wait_for};
 use protocol::limits::REQUESTS_IN_FLIGHT_MAX;
-use protocol::{ErrorCode, LogDetail, Request, Response};
+use protocol::{ErrorCode, LogDetail, Request, Response, Trouble};
 use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 use state_machine::{Envelope, KvCommand, KvQuery};
 use tokio::task::JoinSet;
@@ -154,11 +154,17 @@ async fn one_certificate_cannot_keep_others_out_and_is_told_why() {
     let operator = cluster.client_of(&[leader], Duration::from_secs(10));
     assert_eq!(operator.status_of(&address).await.unwrap().role, RoleKind::Leader);
     put(&operator, "key", "value").await.unwrap();
-    // The place of one who goes is free for another.
-    guests.pop().unwrap().close().await;
+    // That one certificate has its share is no trouble of the node's; that nobody else gets in is.
+    let troubles = async || operator.status_of(&address).await.unwrap().troubles;
+    assert_eq!(troubles().await, []);
     let config =
         cluster.client_config(reader("three"), Duration::from_secs(10), vec![address.clone()]);
     let late = Client::new(config).unwrap();
+    assert!(late.status_of(&address).await.is_err());
+    let told = troubles().await;
+    assert!(told.len() == 1 && told[0].what == Trouble::Places, "{told:?}");
+    // The place of one who goes is free for another.
+    guests.pop().unwrap().close().await;
     let began = Instant::now();
     while let Err(error) = late.status_of(&address).await {
         assert!(began.elapsed() < fixtures::PATIENCE, "{}", reason(&error));

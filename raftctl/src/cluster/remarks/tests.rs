@@ -185,6 +185,7 @@ fn what_a_node_cannot_do_though_it_serves_is_told() {
         (Trouble::Reserve, "n3: for 9 s, why"),
         (Trouble::Metrics, "n3: for 9 s, it why"),
         (Trouble::Directory, "n3: its next write will end it: for 9 s, why"),
+        (Trouble::Places, "n3: for 9 s, it has refused clients: why"),
         (Trouble::Other, "n3: for 9 s, something that this raftctl does not kno"),
     ];
     for (what, text) in said {

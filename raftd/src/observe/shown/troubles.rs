@@ -32,6 +32,6 @@ const TROUBLE: (&str, &str) = (
     "raftd_trouble",
     "Whether the node serves and cannot do something else: take its `settings` or `certificates`, \
      make or receive `snapshots`, store others' `promises`, trust the `files` of its log, hold \
-     room in `reserve`, listen for `metrics`, write in its data `directory`; raftctl status says \
-     why",
+     room in `reserve`, listen for `metrics`, write in its data `directory`, take more clients \
+     (`places`); raftctl status says why",
 );
