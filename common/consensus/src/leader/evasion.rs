@@ -35,8 +35,6 @@ pub(super) struct Evasion {
     vain: u32,
     /// No other is made before this time.
     not_before: Timestamp,
-    /// Who did not take over last: another one is preferred.
-    last: Option<NodeId>,
 }
 
 impl Leader {
@@ -64,9 +62,7 @@ impl Leader {
                     .or_else(since)
                     .is_some_and(|ns| ns.saturating_mul(TIMES_SLOWER) <= age_ns)
         };
-        let other = |id, progress: &Progress| is_better(progress) && self.evasion.last != Some(id);
-        let any = || self.best(core, now, |_, progress| is_better(progress));
-        if let Some(to) = self.best(core, now, other).or_else(any) {
+        if let Some(to) = self.best(core, now, |_, progress| is_better(progress)) {
             let until = now.after(patience_ns);
             core.tell(Event::HandsOver { to });
             self.transfer = Some(Transfer { to, until, request: None, told: false });
@@ -74,10 +70,8 @@ impl Leader {
         }
     }
 
-    /// A successor did not take over: the next attempt is made later. It may have a reason for it
-    /// that lasts, such as a state that is wrong.
-    pub(super) fn evaded_in_vain(&mut self, core: &Core, now: Timestamp, to: NodeId) {
-        self.evasion.last = Some(to);
+    /// A successor did not take over: the next attempt is made later.
+    pub(super) fn evaded_in_vain(&mut self, core: &Core, now: Timestamp) {
         let wait_ns = core.patience_ns() << self.evasion.vain.min(DOUBLINGS);
         self.evasion.vain = self.evasion.vain.saturating_add(1);
         self.evasion.not_before = now.after(wait_ns);
@@ -227,25 +221,9 @@ mod tests {
         for (since_ns, evades) in [(PATIENCE_NS - 1, false), (PATIENCE_NS, true)] {
             let (mut office, now) = Office::hanging(20 * PATIENCE_NS, 2 * PATIENCE_NS);
             let vain = Timestamp::new(now.get() - since_ns);
-            office.leader.evaded_in_vain(&office.core, vain, id(2));
+            office.leader.evaded_in_vain(&office.core, vain);
             assert_eq!(office.evades(now), evades, "{since_ns} ns");
         }
-    }
-
-    /// It offered leadership for ever to one that did not take it, and wrote nothing meanwhile.
-    #[test]
-    fn who_did_not_take_over_is_asked_again_behind_the_others_s3_10() {
-        let (mut office, mut now) = Office::hanging(20 * PATIENCE_NS, 2 * PATIENCE_NS);
-        let mut asked = Vec::new();
-        for _ in 0..3 {
-            assert!(office.evades(now));
-            asked.extend(office.leader.transfer.as_ref().map(|transfer| transfer.to));
-            now = now.after(PATIENCE_NS);
-            office.leader.abort_transfer(&mut office.core, now);
-            now = now.after(4 * PATIENCE_NS);
-            office.acknowledge(now, 3);
-        }
-        assert!(asked[0] != asked[1] && asked[0] == asked[2], "{asked:?}");
     }
 
     /// However fast it was before: its disk may hang as well by now, or the way to it.

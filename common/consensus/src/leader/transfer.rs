@@ -56,7 +56,7 @@ impl Leader {
         };
         match transfer.request {
             Some(request) => core.reject(request, Rejection::TransferTimedOut),
-            None => self.evaded_in_vain(core, now, transfer.to),
+            None => self.evaded_in_vain(core, now),
         }
     }
 
