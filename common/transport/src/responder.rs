@@ -178,7 +178,7 @@ impl Forwardable {
         forwarder: &Forwarder,
         request: &Request,
         ((identity, from), certificate): ((&Arc<Identity>, &Arc<str>), CertificateId),
-        passage: &Passage,
+        (passage, asked): (&Passage, Instant),
     ) -> Option<Self> {
         let Passage::MayForward { within_ms } = passage else {
             return None;
@@ -190,7 +190,7 @@ impl Forwardable {
             identity: Arc::clone(identity),
             certificate,
             from: Arc::clone(from),
-            until: Instant::now() + within,
+            until: asked + within,
         })
     }
 

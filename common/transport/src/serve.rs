@@ -126,7 +126,7 @@ impl Stream {
                 Err(ReadFailure::Malformed(error)) => return Err(error),
             };
             let (id, request, passage) = Request::decode(&frame)?;
-            let until = awaited_until(&passage);
+            let asked = Instant::now();
             // Each command of a batch counts. It gets what it lacks: all others end by themselves.
             let count = u32::try_from(request.count()).expect("a batch is small");
             if count > 1 {
@@ -135,25 +135,34 @@ impl Stream {
                     Err(_) => return Ok(()),
                 }
             }
-            // How a node is, is answered at once, also to whoever has all else under way.
+            // How a node is, is answered to whoever has all else under way, over a connection on
+            // which nothing waits.
             let count = if matches!(request, Request::Status) { 0 } else { count };
-            let Ok(place) = Arc::clone(&self.places).acquire_many_owned(count).await else {
-                return Ok(());
+            let place = tokio::select! {
+                place = Arc::clone(&self.places).acquire_many_owned(count) => place,
+                // The client has gone: what waits for a place need not be done then.
+                () = queue.closed() => return Ok(()),
             };
+            let Ok(place) = place else { return Ok(()) };
             let asker = (&self.identity, &self.from);
-            let forwardable =
-                Forwardable::of(&self.forwarder, &request, (asker, self.certificate), &passage);
+            let by = (asker, self.certificate);
+            let forwardable = Forwardable::of(&self.forwarder, &request, by, (&passage, asked));
             let responder = Responder::new(Whole {
                 id,
                 answered: false,
                 queue: queue.clone(),
-                until,
+                until: awaited_until(&passage, asked),
                 permits: Some([permit, place]),
                 held,
                 outlet: Arc::clone(&self.outlet),
                 forwardable: forwardable.map(Box::new),
                 watch: None,
             });
+            if is_late(&passage, asked) {
+                let why = "this certificate has as many requests under way as one may have";
+                responder.send(refusal(ErrorCode::Busy, why));
+                continue;
+            }
             let (identity, via, from) = match speaker(&self.guard, asker, &request, &passage) {
                 Ok(speaker) => speaker,
                 Err(why) => {
@@ -213,11 +222,22 @@ fn speaker(
 }
 
 /// Returns until when anybody waits for the answer, if that was said.
-fn awaited_until(passage: &Passage) -> Option<Instant> {
+fn awaited_until(passage: &Passage, asked: Instant) -> Option<Instant> {
     let Passage::Within { within_ms } = passage else {
         return None;
     };
-    Some(Instant::now() + Duration::from_millis((*within_ms).into()))
+    Some(asked + Duration::from_millis((*within_ms).into()))
+}
+
+/// Says whether nobody waits for an answer any more, as far as was said: it has had no effect yet,
+/// and is to have none.
+fn is_late(passage: &Passage, asked: Instant) -> bool {
+    match passage {
+        Passage::Within { within_ms } | Passage::MayForward { within_ms } => {
+            asked.elapsed() >= Duration::from_millis((*within_ms).into())
+        }
+        Passage::Direct | Passage::OnBehalf { .. } => false,
+    }
 }
 
 /// Writes answers as they come, some at a time, until the connection ends. A client that takes

@@ -96,7 +96,9 @@ impl Replica {
             let most = || self.raft.peers().filter(|p| ready(p.id)).max_by_key(|peer| peer.matched);
             self.raft.successor(now, ready).or_else(|| most().map(|peer| peer.id))
         };
-        let is_same = |id| is_reachable(id) && self.difference_of(id).is_none();
+        // If it is this node's that is wrong, another one is better.
+        let is_wrong = self.differs().is_some();
+        let is_same = |id| is_reachable(id) && self.difference_of(id).is_some() == is_wrong;
         best(&is_same).or_else(|| best(&is_reachable))
     }
 
