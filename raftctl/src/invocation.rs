@@ -280,9 +280,12 @@ impl Invocation {
         let removed = bundles.removed()?;
         let added = bundles.known()?.into_values().filter(|node| !removed.contains(&node.id));
         let added = added.map(|node| Node { name: Some(node.name), address: node.address });
-        // The context follows changes of members; whoever uses none has the lists all the same.
+        // The context follows changes of members; whoever uses none has the lists all the same, and
+        // may name others.
+        let flags = self.global.endpoints.iter();
+        let flags = flags.map(|address| Node { name: None, address: address.clone() });
         let mut nodes = self.nodes_of(&bundles.plan.cluster).unwrap_or_default();
-        nodes.extend(added);
+        nodes.extend(added.chain(flags));
         let mut seen = BTreeSet::new();
         nodes.retain(|node| seen.insert(node.address.clone()));
         Ok(Target { nodes, ..target })

@@ -110,6 +110,18 @@ impl Bundles {
         Ok(())
     }
 
+    /// Everybody has a certificate of the present authority again: that one signs from now on, and
+    /// the other is as if it was only made.
+    ///
+    /// # Errors
+    /// If the directory cannot be renamed.
+    pub(crate) fn let_present_sign(&self) -> Result<()> {
+        if self.rotation()? == Rotation::Reissuing {
+            self.rename(NEXT, NEW)?;
+        }
+        Ok(())
+    }
+
     /// Says whether another authority came before.
     pub(crate) fn has_rotated(&self) -> bool {
         self.directory().join(FORMER).exists()

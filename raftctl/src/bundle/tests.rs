@@ -233,8 +233,13 @@ fn a_rotation_that_was_interrupted_between_its_renames_is_ended_by_whoever_comes
     let opened = Bundles::open(bundles.directory()).expect("the next one takes its place");
     assert_eq!((&opened.fingerprint, opened.rotation()), (&next, Ok(Rotation::None)));
     drop(opened);
-    // What is given up goes as a whole.
+    // What is given up goes as a whole; before that, the present one signs again.
     bundles.make_successor().expect("it can be written");
+    bundles.let_successor_sign().expect("it can be renamed");
+    bundles.let_present_sign().expect("it can be renamed");
+    assert_eq!(bundles.rotation(), Ok(Rotation::Spreading));
+    let signs = bundles.signing_authority().expect("it is there");
+    assert_eq!(signs.fingerprint(), next, "that of before");
     bundles.drop_successor().expect("it can be removed");
     assert_eq!(bundles.rotation(), Ok(Rotation::None));
     assert!(!at("ca.new").exists() && !at("ca.dropped").exists());

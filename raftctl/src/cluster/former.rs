@@ -29,8 +29,9 @@ pub(crate) async fn ask_with_former(client: &Client, nodes: &[Node], former: &[N
     let until = now + GRACE_MIN.max(now - began);
     while let Ok(Some(joined)) = timeout_at(until, asking.join_next()).await {
         let Ok((Err(mut silence), node)) = joined else { continue };
-        // A restore from here has left it behind: that much is known of no other one.
-        if silence.common == Common::Generation {
+        // A restore from here has left it behind: that much is known of no other one. Where nobody
+        // leads what is followed here, another restore may have been made since.
+        if silence.common == Common::Generation && survey.leading().is_some() {
             silence.why = format!("{}; {LEFT_BEHIND}", silence.why);
         }
         let is_shown = survey.rows.iter().any(|row| row.address == node.address);

@@ -101,4 +101,17 @@ fn after_a_restore_nothing_is_acknowledged_in_the_dead_history() {
     let refused = Said::of(again.env("RAFTCTL_CONFIG_DIR", &former).output().unwrap());
     assert_eq!(refused.code, 5, "{refused:?}");
     assert!(refused.stderr.contains("of which nothing is known in"), "{refused:?}");
+    // Somebody else restores once more: who was left behind by the first restore lives now.
+    world.kill("n1");
+    let mut again = world.command(&format!(
+        "snapshot restore {home}/saved.snap --data-dir {home}/data-n9 --node n2 \
+         --dir {home}/copied --while-serving --yes"
+    ));
+    let restored = Said::of(again.env("RAFTCTL_CONFIG_DIR", &former).output().unwrap());
+    assert_eq!(restored.code, 0, "{restored:?}");
+    world.start_with("n2", "n9", &addresses[1]);
+    world.logged("n9", "leader");
+    let status = world.run("status");
+    assert!(status.stdout.contains("one of the two is dead"), "{status:?}");
+    assert!(!status.stdout.contains("move its data directory away"), "{status:?}");
 }

@@ -73,6 +73,11 @@ async fn once(invocation: &Invocation, args: &RenewArgs) -> Result<()> {
             true => Ok(None),
             false => ask(invocation, &bundles, args, &mut work).await,
         };
+        // Whom --all leaves out is not known then: nothing is made that would let them in.
+        let nodes = match nodes {
+            Err(report) if args.all => return Err(report),
+            other => other,
+        };
         write_nodes(&bundles, &authority, &spread, &mut work)?;
         if let Some(nodes) = nodes? {
             visit(nodes, &bundles, &authority, args, &mut work).await?;

@@ -101,7 +101,7 @@ async fn begin(invocation: &Invocation, bundles: &Bundles, dry_run: bool) -> Res
              one ({}), and let it sign then\n",
             old.fingerprint()
         );
-        return plan(invocation, bundles, ("begin", again, BACK), text).await;
+        return plan(invocation, bundles, ("begin", again, BACK), false, text).await;
     }
     bundles.make_successor()?;
     // Who asks trusts both first: from here on it does not matter who has answered with what.
@@ -194,7 +194,7 @@ async fn finish(invocation: &Invocation, bundles: &Bundles, args: &FinishArgs) -
              ({}), and let nobody trust the old one any more\n",
             bundles.alone(true)?.fingerprint()
         );
-        return plan(invocation, bundles, ("finish", again, BACK), text).await;
+        return plan(invocation, bundles, ("finish", again, BACK), true, text).await;
     }
     let authority = bundles.signing_authority()?;
     let validity = args.lifetime.duration();
@@ -227,9 +227,7 @@ async fn abort(invocation: &Invocation, bundles: &Bundles, dry_run: bool) -> Res
     let again = "raftctl cert rotate abort";
     let instead = match phase {
         Rotation::Reissuing => "raftctl cert rotate finish    (goes on with the new one)",
-        Rotation::Spreading | Rotation::None => {
-            "raftctl cert rotate begin    (goes on with the new one)"
-        }
+        Rotation::Spreading | Rotation::None => ANEW,
     };
     let new = issued_by(bundles, NEW)?;
     if dry_run {
@@ -241,7 +239,8 @@ async fn abort(invocation: &Invocation, bundles: &Bundles, dry_run: bool) -> Res
             let names = names_of(&new);
             text.push_str(&format!("would first sign anew, to be brought there: {names}\n"));
         }
-        return plan(invocation, bundles, ("abort", again, instead), text).await;
+        let signs = phase == Rotation::Reissuing;
+        return plan(invocation, bundles, ("abort", again, instead), signs, text).await;
     }
     let authority = bundles.present_authority()?;
     let validity = certs::DEFAULT_LEAF_VALIDITY;
@@ -266,12 +265,15 @@ async fn abort(invocation: &Invocation, bundles: &Bundles, dry_run: bool) -> Res
         nodes.close().await;
         all_of(&visits, again, instead)?;
         renew_files(bundles, &authority, validity)?;
+        // What the new one signed from here on would be refused by those that the old one alone is
+        // trusted by: the operator's certificate among it.
+        bundles.let_present_sign()?;
     }
     let alone = bundles.alone(false)?;
     let nodes = Nodes::ask(invocation, bundles).await?;
     let visits = nodes.trust(&alone.trust_pem()).await;
     nodes.close().await;
-    all_of(&visits, again, instead)?;
+    all_of(&visits, again, ANEW)?;
     bundles.spread(&alone)?;
     bundles.drop_successor()?;
     let text = format!("the authority is {} as before\n", alone.fingerprint());
@@ -403,6 +405,8 @@ async fn none_revoked(nodes: &Nodes, again: &str) -> Result<()> {
 }
 
 /// The way out of a rotation that does not come to its end.
+const ANEW: &str = "raftctl cert rotate begin    (goes on with the new one)";
+
 const BACK: &str = "raftctl cert rotate abort    (goes back)";
 
 /// Every node must have done it, or the next step would cut one off.
@@ -429,19 +433,18 @@ fn all_of(visits: &[Visit], again: &str, instead: &str) -> Result<()> {
     Err(gone.fold(report, Report::help).help(instead))
 }
 
-/// Shows what a step would do, and which nodes it would not find.
+/// Shows what a step would do, and which nodes it would not find; and who would be let in again, if
+/// it signs for nodes.
 async fn plan(
     invocation: &Invocation,
     bundles: &Bundles,
     (step, again, instead): (&str, &str, &str),
+    signs: bool,
     text: String,
 ) -> Result<()> {
     let nodes = Nodes::ask(invocation, bundles).await?;
     let visits = nodes.reach().await;
-    let allowed = match step == "begin" {
-        true => Ok(()),
-        false => none_revoked(&nodes, again).await,
-    };
+    let allowed = if signs { none_revoked(&nodes, again).await } else { Ok(()) };
     nodes.close().await;
     let answered = invocation.output.answer(&view("Plan", step, text, &visits));
     told(answered, allowed.and_then(|()| all_of(&visits, again, instead)))

@@ -26,7 +26,7 @@ use crate::report::{Report, Result};
 
 /// A member that was cut off is silent from then on, and counts as heard for seconds. So long is
 /// waited where one may be, and whoever was silent for half of that is cut off.
-pub(super) const SETTLED: Duration = Duration::from_secs(1);
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// What came of a node.
 #[derive(Clone, Debug)]
@@ -74,7 +74,10 @@ impl Nodes {
             Whose::Node(node) => Some((node.name, node.id)),
             Whose::Authority | Whose::Operator | Whose::File => None,
         });
-        let planned = planned.collect();
+        let planned: BTreeMap<String, NonZeroU64> = planned.collect();
+        // Who was removed may not have heard of it yet, and answers still.
+        let removed = bundles.removed()?;
+        survey.rows.retain(|row| id_of(row, &planned).is_none_or(|id| !removed.contains(&id)));
         // Who was removed in good order is not there, and is not to be waited for.
         if let Some(leader) = survey.leader() {
             let members = leader.configuration.members().clone();
@@ -112,11 +115,16 @@ impl Nodes {
         if !self.survey.answers().any(|status| status.generation.is_some()) {
             return Ok(BTreeMap::new());
         }
-        let how = match self.survey.leading() {
-            Some(_) => Consistency::Linearizable,
-            None => Consistency::Stale,
+        // A leader that only others reach is not asked; it may have gone meanwhile, too.
+        let ask = async |how| Lister::new(&self.client, how).ask(&SystemQuery::Revocations).await;
+        let latest = match self.survey.leader() {
+            Some(_) => ask(Consistency::Linearizable).await.ok(),
+            None => None,
         };
-        let answer = Lister::new(&self.client, how).ask(&SystemQuery::Revocations).await?;
+        let answer = match latest {
+            Some(answer) => answer,
+            None => ask(Consistency::Stale).await?,
+        };
         let SystemAnswer::Revocations { items, .. } = answer else {
             let message = "a node answered something else than revocations";
             return Err(Report::new(codes::UNEXPECTED, message));
@@ -128,7 +136,7 @@ impl Nodes {
         let mut revoked: BTreeMap<NonZeroU64, String> =
             named.filter(|(id, _)| is_meant(*id)).collect();
         if !revoked.is_empty() {
-            sleep(SETTLED).await;
+            sleep(self.survey.leader().map_or(SETTLED, settled)).await;
             let survey = again(&self.client, &self.survey).await;
             let leader = survey.leader();
             revoked.retain(|id, _| !leader.is_some_and(|leader| hears(leader, NodeId::from(*id))));
@@ -269,11 +277,17 @@ async fn part_with_removed(client: &Client, survey: &Survey, bundles: &Bundles) 
     }
 }
 
+/// Returns how long to wait until a member that is silent has been silent for longer than an idle
+/// cluster is, by the pace of its heartbeats.
+pub(super) fn settled(leader: &NodeStatus) -> Duration {
+    SETTLED.max(Duration::from_millis(4 * leader.heartbeat_ms.min(60_000) + 200))
+}
+
 /// Says whether a leader has heard from a member a moment ago, or is that one.
 pub(super) fn hears(leader: &NodeStatus, id: NodeId) -> bool {
     let peer = leader.peers.iter().find(|peer| peer.id == id);
     let heard_ms = peer.and_then(|peer| peer.heard_ms).map(Duration::from_millis);
-    leader.node == id || heard_ms.is_some_and(|heard| heard < SETTLED / 2)
+    leader.node == id || heard_ms.is_some_and(|heard| heard < settled(leader) / 2)
 }
 
 /// Returns the id of a row's node: what it says itself, else what the configuration says, else what

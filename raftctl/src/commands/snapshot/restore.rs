@@ -92,6 +92,12 @@ pub(super) async fn run(invocation: &Invocation, args: &RestoreArgs) -> Result<(
         let or = "remove that file, or this restore is taken for one that has not ended";
         view.warnings.push(format!("{}: {or}", report.message));
     }
+    // It may have been removed behind the snapshot, and is the only member now.
+    let members = match bundles.lock_certificates().await {
+        Ok(_lock) => bundles.part_with([], &record.configuration),
+        Err(report) => Err(report),
+    };
+    view.warnings.extend(members.err().map(|report| report.message));
     // The state is restored whatever becomes of the contexts, which can be mended by hand.
     view.warnings.extend(match lead(&bundles.plan.cluster, &record).await {
         Ok(0) => Some(

@@ -10,7 +10,7 @@ use super::{Meant, RevokeArgs};
 use crate::change::Present;
 use crate::cluster::quorum::{shortage, tolerance};
 use crate::codes;
-use crate::commands::cert::wire::{SETTLED, hears};
+use crate::commands::cert::wire::{hears, settled};
 use crate::invocation::Invocation;
 use crate::report::{Report, Result};
 use crate::target::Target;
@@ -78,7 +78,8 @@ async fn cut_off(client: &Client, target: &Target, present: &Present) -> Result<
     if voters.is_empty() {
         return Ok(voters);
     }
-    sleep(SETTLED).await;
+    let pace = present.survey.leader().map(settled);
+    sleep(pace.unwrap_or_default()).await;
     let again = Present::ask_for(client, &target.nodes, "nothing can be revoked: ").await?;
     let Some(leader) = again.survey.leader() else { return Ok(voters) };
     Ok(voters.into_iter().filter(|id| !hears(leader, *id)).collect())

@@ -28,25 +28,41 @@ pub(super) async fn lost(
     bundles: &Bundles,
     header: &SnapshotHeader,
 ) -> Result<Option<String>> {
-    let asked = invocation.everywhere(bundles).and_then(|target| {
-        let client = target.client(invocation.global.timeout)?;
-        Ok((target, client))
-    });
-    let (target, client) = match asked {
-        Ok(asked) => asked,
-        Err(report) => {
-            let why = report.message;
-            return Ok(Some(format!("no node was asked whether the cluster serves: {why}")));
+    let usual = invocation.target().and_then(|usual| usual.check_is_of(bundles).map(|()| usual));
+    let mut unasked = None;
+    // Where the directory is a copy, nodes may accept its certificates no more, and those in use.
+    for target in [invocation.everywhere(bundles), usual] {
+        let asked = target.and_then(|target| {
+            let client = target.client(invocation.global.timeout)?;
+            Ok((target, client))
+        });
+        let (target, client) = match asked {
+            Ok(asked) => asked,
+            Err(report) => {
+                let why = report.message;
+                let text = format!("no node was asked whether the cluster serves: {why}");
+                unasked.get_or_insert(text);
+                continue;
+            }
+        };
+        let survey = look(&client, &target.nodes).await;
+        let histories = histories(&client, &survey).await;
+        client.close().await;
+        if !forced {
+            is_needed(&survey, bundles, header)?;
+            is_known(&histories, bundles, header)?;
         }
-    };
-    let survey = look(&client, &target.nodes).await;
-    let histories = histories(&client, &survey).await;
-    client.close().await;
-    if !forced {
-        is_needed(&survey, bundles, header)?;
-        is_known(&histories, bundles, header)?;
+        if survey.answers().next().is_some() || !histories.is_empty() {
+            return Ok(behind(&survey, header));
+        }
+        // A machine that says that nobody listens there tells of its node; silence does not.
+        let hides = |row: &Row| row.answer.as_ref().is_err_and(|silence| !silence.is_refusal());
+        unasked = survey.rows.iter().any(hides).then(|| {
+            let count = survey.rows.len();
+            format!("none of the {count} nodes that are known answered here: they may serve others")
+        });
     }
-    Ok(behind(&survey, header))
+    Ok(unasked)
 }
 
 /// Returns which history each node has that answers.
