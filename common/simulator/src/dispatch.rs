@@ -4,7 +4,7 @@
 use consensus::{
     Body, EntryId, Event, Message, NodeId, Outgoing, Payload, Rejection, RequestId, RoleKind, Term,
 };
-use replica::{Lanes, Reply, SnapshotAction};
+use replica::{Lanes, Reply};
 
 use crate::alarms::is_alarm;
 use crate::broken::Broken;
@@ -51,24 +51,8 @@ impl World {
             let why = format!("node {}: {one:?}", node + 1);
             return Err(Broken::new("states behind the same entry are the same (§2.1)", why));
         }
-        if let Some(peers) = peers {
-            self.nodes[node].peers = peers.into_keys().collect();
-        }
-        // What is given up in this turn holds nothing any more.
-        let given_up = |action: &SnapshotAction| match action {
-            SnapshotAction::GiveUp { number, .. } => Some(*number),
-            SnapshotAction::Flush
-            | SnapshotAction::Checkpoint
-            | SnapshotAction::Make(_)
-            | SnapshotAction::Send { .. }
-            | SnapshotAction::StopSending
-            | SnapshotAction::Receive { .. }
-            | SnapshotAction::Decline { .. }
-            | SnapshotAction::Delete { .. } => None,
-        };
-        for number in snapshot.iter().filter_map(given_up) {
-            self.nodes[node].sending.remove(&number);
-        }
+        peers.into_iter().for_each(|all| self.nodes[node].peers = all.into_keys().collect());
+        self.forget_given_up(node, &snapshot);
         if let Some(write) = write {
             self.has_room_for(node, &write)?;
             self.heeds_alarms(node, &write)?;

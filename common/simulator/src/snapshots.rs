@@ -24,6 +24,15 @@ impl World {
         self.step(node, Input::TakeSnapshot { request: RequestId::new(CHANGE) })
     }
 
+    /// What is given up in a turn holds nothing any more, the writes of that turn included.
+    pub(crate) fn forget_given_up(&mut self, node: usize, actions: &[SnapshotAction]) {
+        for action in actions {
+            if let SnapshotAction::GiveUp { number, to: _ } = action {
+                self.nodes[node].sending.remove(number);
+            }
+        }
+    }
+
     /// Does what the replica wants done about snapshots.
     pub(crate) fn snapshot(&mut self, at: usize, action: SnapshotAction) -> Result<(), Broken> {
         let life = self.nodes[at].life;
