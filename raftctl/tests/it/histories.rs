@@ -3,6 +3,16 @@
 
 use crate::kit::{Said, World};
 
+/// Runs a command with other contexts: somebody else's.
+fn elsewhere(world: &World, contexts: &str, line: &str) -> Said {
+    Said::of(world.command(line).env("RAFTCTL_CONFIG_DIR", contexts).output().unwrap())
+}
+
+fn copy(from: &std::path::Path, to: &str) {
+    let mut command = std::process::Command::new("cp");
+    assert!(command.arg("-r").arg(from).arg(to).status().unwrap().success());
+}
+
 #[test]
 fn after_a_restore_nothing_is_acknowledged_in_the_dead_history() {
     let mut world = World::new();
@@ -27,16 +37,12 @@ fn after_a_restore_nothing_is_acknowledged_in_the_dead_history() {
     }
     // Whoever has no context of his own, as under sudo, has the directory: its nodes are asked.
     std::fs::create_dir(format!("{home}/root")).unwrap();
-    let mut elsewhere =
-        world.command(&format!("{restore} --dir {} --yes", world.directory().display()));
-    let refused =
-        Said::of(elsewhere.env("RAFTCTL_CONFIG_DIR", format!("{home}/root")).output().unwrap());
+    let root = format!("{restore} --dir {} --yes", world.directory().display());
+    let refused = elsewhere(&world, &format!("{home}/root"), &root);
     assert_eq!(refused.code, 5, "{refused:?}");
     assert!(refused.stderr.contains("the cluster serves: n"), "{refused:?}");
     assert!(!std::path::Path::new(&format!("{home}/data-n1")).exists(), "nothing was done");
-    let copied = format!("cp -r {} {home}/copied", world.directory().display());
-    let copied = std::process::Command::new("sh").args(["-c", &copied]).status().unwrap();
-    assert!(copied.success());
+    copy(&world.directory(), &format!("{home}/copied"));
     world.ok(&format!("{restore} --while-serving --yes"));
     let new = world.ok("context show -o json").data()["generation"].as_str().map(str::to_owned);
     assert!(new.is_some() && new != old, "{old:?} {new:?}");
@@ -83,8 +89,7 @@ fn after_a_restore_nothing_is_acknowledged_in_the_dead_history() {
     let contexts = std::fs::read_to_string(format!("{home}/contexts.toml")).unwrap();
     let contexts = contexts.replace(&new.clone().unwrap(), &old);
     std::fs::write(format!("{former}/contexts.toml"), contexts).unwrap();
-    let mut status = world.command(&format!("{everybody} status"));
-    let said = Said::of(status.env("RAFTCTL_CONFIG_DIR", &former).output().unwrap());
+    let said = elsewhere(&world, &former, &format!("{everybody} status"));
     assert!(said.stdout.contains("one of the two is dead"), "{said:?}");
     assert!(!said.stdout.contains("move its data directory away"), "{said:?}");
     // Who is stopped is not spoken of.
@@ -94,20 +99,16 @@ fn after_a_restore_nothing_is_acknowledged_in_the_dead_history() {
     let status = world.run("status --check");
     assert!(status.code == 0 && !status.stdout.contains("another history"), "{status:?}");
     // An older copy of the directory knows nothing of the restore: n1 does.
-    let mut again = world.command(&format!(
+    let again = format!(
         "snapshot restore {home}/saved.snap --data-dir {home}/data-n9 --node n2 \
          --dir {home}/copied --yes"
-    ));
-    let refused = Said::of(again.env("RAFTCTL_CONFIG_DIR", &former).output().unwrap());
+    );
+    let refused = elsewhere(&world, &former, &again);
     assert_eq!(refused.code, 5, "{refused:?}");
     assert!(refused.stderr.contains("of which nothing is known in"), "{refused:?}");
     // Somebody else restores once more: who was left behind by the first restore lives now.
     world.kill("n1");
-    let mut again = world.command(&format!(
-        "snapshot restore {home}/saved.snap --data-dir {home}/data-n9 --node n2 \
-         --dir {home}/copied --while-serving --yes"
-    ));
-    let restored = Said::of(again.env("RAFTCTL_CONFIG_DIR", &former).output().unwrap());
+    let restored = elsewhere(&world, &former, &format!("{again} --while-serving"));
     assert_eq!(restored.code, 0, "{restored:?}");
     world.start_with("n2", "n9", &addresses[1]);
     world.logged("n9", "leader");
