@@ -59,7 +59,7 @@ pub(super) async fn lost(
         let hides = |row: &Row| row.answer.as_ref().is_err_and(|silence| !silence.is_refusal());
         unasked = survey.rows.iter().any(hides).then(|| {
             let count = survey.rows.len();
-            format!("none of the {count} nodes that are known answered here: they may serve others")
+            format!("no known node of {count} answered here: they may serve others")
         });
     }
     Ok(unasked)
