@@ -355,14 +355,19 @@ async fn a_state_that_the_machine_cannot_go_on_from_is_named_at_the_start() {
     three.stop().await;
 }
 
-#[tokio::test]
-async fn a_data_directory_has_one_node_and_a_dropped_node_gives_it_back() {
+/// A node of a cluster of its own, at a free port.
+fn alone(directory: &tempfile::TempDir) -> Config {
     let authority = Authority::create(ClusterId::generate().unwrap(), DAY).unwrap();
-    let directory = tempfile::tempdir().unwrap();
     let identity = Identity::new(authority.cluster(), Role::Node(NonZeroU64::MIN));
     let credentials = authority.issue(&identity, DAY).unwrap().credentials().unwrap();
-    let config = Config::new(directory.path().join("data"), credentials)
-        .listen("127.0.0.1:0".parse().unwrap());
+    let config = Config::new(directory.path().join("data"), credentials);
+    config.listen("127.0.0.1:0".parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_data_directory_has_one_node_and_a_dropped_node_gives_it_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = alone(&directory);
     let start = || Server::new(Fragile { node: 1 }).start(config.clone());
     let first = start().await.unwrap();
     let status = first.status().await.unwrap();
@@ -396,12 +401,8 @@ async fn values_out_of_bounds_and_certificates_of_others_are_refused() {
 
 #[tokio::test]
 async fn a_running_node_takes_no_configuration_with_which_none_is_started() {
-    let authority = Authority::create(ClusterId::generate().unwrap(), DAY).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let identity = Identity::new(authority.cluster(), Role::Node(NonZeroU64::MIN));
-    let credentials = authority.issue(&identity, DAY).unwrap().credentials().unwrap();
-    let config = Config::new(directory.path().join("data"), credentials)
-        .listen("127.0.0.1:0".parse().unwrap());
+    let config = alone(&directory);
     let node = Server::new(Fragile { node: 1 }).start(config.clone()).await.unwrap();
     let mut nowhere = config.clone();
     nowhere.peers.insert("2".to_owned(), "0.0.0.0:7".to_owned());

@@ -28,10 +28,16 @@ pub(super) async fn lost(
     bundles: &Bundles,
     header: &SnapshotHeader,
 ) -> Result<Option<String>> {
+    let own = invocation.everywhere(bundles);
     let usual = invocation.target().and_then(|usual| usual.check_is_of(bundles).map(|()| usual));
+    // Where the directory is a copy, nodes may accept its certificates no more, and those in use;
+    // where both are the same, nobody is waited for twice.
+    let is_other = match (&own, &usual) {
+        (Ok(own), Ok(usual)) => !own.credentials.is_same_as(&usual.credentials),
+        (_, _) => true,
+    };
     let mut unasked = None;
-    // Where the directory is a copy, nodes may accept its certificates no more, and those in use.
-    for target in [invocation.everywhere(bundles), usual] {
+    for target in [Some(own), Some(usual).filter(|_| is_other)].into_iter().flatten() {
         let asked = target.and_then(|target| {
             let client = target.client(invocation.global.timeout)?;
             Ok((target, client))
